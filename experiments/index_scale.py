@@ -1,0 +1,136 @@
+"""Building an index of a million items: seconds, peak memory, bytes, and no recompiles.
+
+    python -m experiments.index_scale            # 1,000,000 x 64, four features
+    python -m experiments.index_scale --items 100000
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import resource
+import time
+
+import jax
+import numpy as np
+import tyro
+from rich.console import Console
+from rich.table import Table
+
+import silverjax
+from experiments.results import write_result
+
+
+@dataclasses.dataclass(frozen=True)
+class Study:
+    """What to build.
+
+    Attributes:
+        items: Items of the corpus.
+        dim: Width of the embeddings.
+        clusters: k-means clusters; 0 takes the default.
+        filters: New filters searched one after the other.
+        seed: Seeds corpus and k-means.
+    """
+
+    items: int = 1_000_000
+    dim: int = 64
+    clusters: int = 0
+    filters: int = 1_000
+    seed: int = 0
+
+
+def corpus(study: Study) -> tuple[np.ndarray, dict[str, list[object]]]:
+    """A mixture of 5,000 noisy clumps; language, country, 1 to 5 categories, creator."""
+    rng = np.random.default_rng(study.seed)
+    n = study.items
+    centres = rng.normal(size=(5_000, study.dim)).astype(np.float32)
+    points = centres[rng.integers(0, 5_000, n)]
+    points += rng.normal(size=points.shape).astype(np.float32)
+
+    def skewed(values: int, size: int) -> np.ndarray:
+        return np.minimum(rng.zipf(1.3, size) - 1, values - 1)
+
+    sizes = rng.integers(1, 6, n)
+    categories = np.split(skewed(1_000, int(sizes.sum())), np.cumsum(sizes)[:-1])
+    return points, {
+        "language": [f"l{v}" for v in skewed(40, n)],
+        "country": [f"c{v}" for v in skewed(200, n)],
+        "category": [each.tolist() for each in categories],
+        "creator": rng.integers(0, 100_000, n).tolist(),
+    }
+
+
+def peak_gib() -> float:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+
+
+def main(study: Study) -> None:
+    console = Console()
+    with console.status("making the corpus"):
+        points, attributes = corpus(study)
+    before = peak_gib()
+    config = silverjax.IndexConfig(clusters=study.clusters or None, seed=study.seed)
+    with console.status(f"building the index of {study.items:,} items"):
+        start = time.perf_counter()
+        index = silverjax.build_index(points, attributes, config)
+        jax.block_until_ready(index)
+        seconds = time.perf_counter() - start
+    peak = peak_gib()
+    compiles, search_ms = recompiles(index, points, study, console)
+    sizes = index.nbytes()
+    figures = {
+        "build_seconds": seconds,
+        "corpus_gib": before,
+        "peak_gib": peak,
+        "clusters": index.clusters,
+        "slots_per_cluster": index.slots_per_cluster,
+        "padding": index.padding(),
+        "bytes_per_item": {name: size / study.items for name, size in sizes.items()},
+        "filters": study.filters,
+        "recompiles_over_filters": compiles,
+        "search_ms_median": search_ms,
+    }
+    table = Table("figure", "value", title=f"Index of {study.items:,} x {study.dim}")
+    table.add_row("build", f"{seconds:.1f} s")
+    table.add_row("peak memory (corpus alone)", f"{peak:.2f} GiB ({before:.2f} GiB)")
+    table.add_row("clusters x slots", f"{index.clusters} x {index.slots_per_cluster}")
+    table.add_row("padding", f"{index.padding():.1%}")
+    table.add_row("bytes per item", f"{sum(sizes.values()) / study.items:.0f}")
+    table.add_row(f"recompiles over {study.filters:,} new filters", str(compiles))
+    table.add_row("one filtered search (k=100, 32 probes)", f"{search_ms:.1f} ms")
+    console.print(table)
+    console.print(f"written to {write_result('index-scale', figures, study)}")
+
+
+def recompiles(
+    index: silverjax.ItemIndex, points: np.ndarray, study: Study, console: Console
+) -> tuple[int, float]:
+    """Searches with one new filter after the other; compilations beyond the first, and ms each."""
+    rng = np.random.default_rng(study.seed + 1)
+    traced = 0
+
+    @jax.jit
+    def serve(index, query, plan):  # type: ignore[no-untyped-def]
+        nonlocal traced
+        traced += 1
+        probes = min(32, index.clusters)
+        return silverjax.search(index, query, plan, k=100, probes=probes)
+
+    times = []
+    with console.status("searching with new filters"):
+        for number in range(study.filters):
+            category, creator = rng.integers(0, 1_000), rng.integers(0, 100_000)
+            text = [
+                f"language:l{number % 3} AND NOT category:{category}",
+                f"creator:{creator} OR country:c{number % 200}",
+                f"NOT (creator IN ({creator}, {creator + 1}) OR language:l1)",
+            ][number % 3]
+            start = time.perf_counter()
+            plan = silverjax.compile_filters(index, [text])
+            jax.block_until_ready(serve(index, points[number : number + 1], plan))
+            times.append(1e3 * (time.perf_counter() - start))
+    return traced - 1, float(np.median(times))
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Study, description=__doc__))

@@ -1,0 +1,201 @@
+"""Results as JSON files that say which code made them, where, when and how."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import hashlib
+import importlib.metadata
+import json
+import math
+import os
+import pathlib
+import platform
+import shlex
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+
+FOLDER = pathlib.Path(__file__).parent / "results"
+_ROOT = pathlib.Path(__file__).parents[1]
+_LIBRARIES = ("jax", "jaxlib", "flax", "optax", "numpy", "implicit", "faiss-cpu", "pyroaring")
+
+
+def provenance(*, command: Iterable[str] | None = None) -> dict[str, Any]:
+    """Date, command, commit, machine and versions, for the head of a result.
+
+    Args:
+        command: Arguments of the program; absent, those of this process.
+    """
+    return {
+        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "command": shlex.join(_command() if command is None else command),
+        "commit": commit(),
+        "machine": machine(),
+        "versions": versions(),
+    }
+
+
+def commit(root: pathlib.Path = _ROOT) -> str | None:
+    """Hash of the commit, with `+changes` where the working tree differs; None outside git."""
+    try:
+        head = _git(root, "rev-parse", "HEAD")
+        changed = _git(root, "status", "--porcelain", "--untracked-files=no")
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return head + ("+changes" if changed else "")
+
+
+def machine() -> dict[str, Any]:
+    """Processor, cores this process may use, memory in GiB, and JAX's devices."""
+    import jax  # starts a backend, so only when a result is written
+
+    pages, page = os.sysconf("SC_PHYS_PAGES"), os.sysconf("SC_PAGE_SIZE")
+    return {
+        "processor": _processor(),
+        "cores": len(os.sched_getaffinity(0))
+        if hasattr(os, "sched_getaffinity")
+        else os.cpu_count(),
+        "memory_gib": round(pages * page / 2**30, 1),
+        "devices": [device.device_kind for device in jax.devices()],
+        "system": f"{platform.system()} {platform.machine()}",
+    }
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python and of the libraries that are installed."""
+    found = {"python": platform.python_version()}
+    for name in _LIBRARIES:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def write_result(
+    path: pathlib.Path, *, study: str, settings: Mapping[str, Any], figures: Any
+) -> pathlib.Path:
+    """Writes one result with its provenance; the old file stays until the new one is whole.
+
+    Args:
+        study: The module that made it, such as `experiments.quality`.
+        settings: What was asked for.
+        figures: What was found; dataclasses, paths and NumPy values are turned into JSON.
+    """
+    document = {"study": study, **provenance(), "settings": settings, "figures": figures}
+    write_text(path, json.dumps(plain(document), indent=1, allow_nan=False) + "\n")
+    return path
+
+
+def write_text(path: pathlib.Path, text: str) -> None:
+    """Replaces `path` at once: a reader, or a run that was killed, sees the old or the new."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    aside = pathlib.Path(name)
+    try:
+        with os.fdopen(handle, "w") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        aside.chmod(0o644)  # mkstemp leaves it to the owner alone
+        aside.replace(path)
+    except BaseException:
+        aside.unlink(missing_ok=True)
+        raise
+
+
+def plain(value: Any) -> Any:
+    """The JSON form of a value; what is not finite becomes None."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    if isinstance(value, Mapping):
+        return {str(key): plain(one) for key, one in value.items()}
+    if isinstance(value, tuple) and hasattr(value, "_asdict"):
+        return plain(value._asdict())
+    if isinstance(value, np.ndarray | np.generic):
+        return plain(value.tolist())
+    if isinstance(value, list | tuple | set | frozenset):
+        return [plain(one) for one in value]
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, pathlib.Path):
+        return value.name
+    return value
+
+
+class Cache:
+    """Finished pieces of a long study, so that a run which was killed goes on where it stopped.
+
+    A piece is found again only under the same fingerprint, which should cover everything it
+    depends on: data, settings and source code.
+    """
+
+    def __init__(self, path: pathlib.Path, *, fresh: bool = False) -> None:
+        self._path = path
+        self._pieces: dict[str, Any] = {}
+        if not fresh and path.exists():
+            try:
+                self._pieces = json.loads(path.read_text())
+            except ValueError as error:
+                raise ValueError(f"{path} is no cache of results ({error}); delete it") from error
+
+    def get(self, name: str, fingerprint: str) -> Any | None:
+        """The piece, or None if there is none of this fingerprint."""
+        piece = self._pieces.get(name)
+        return piece["value"] if piece and piece["fingerprint"] == fingerprint else None
+
+    def put(self, name: str, fingerprint: str, value: Any) -> None:
+        """Keeps a piece, and writes all pieces to the file."""
+        self._pieces[name] = {"fingerprint": fingerprint, "value": plain(value)}
+        write_text(self._path, json.dumps(self._pieces, indent=1) + "\n")
+
+
+def fingerprint(*parts: Any) -> str:
+    """A hash of plain values, dataclasses, arrays and source files (paths: their contents)."""
+    digest = hashlib.sha256()
+    for part in parts:
+        if isinstance(part, pathlib.Path):
+            files = sorted(part.rglob("*.py")) if part.is_dir() else [part]
+            for file in files:
+                digest.update(file.name.encode() + b"\0" + file.read_bytes() + b"\0")
+        elif isinstance(part, np.ndarray):
+            digest.update(
+                f"{part.dtype}{part.shape}".encode() + np.ascontiguousarray(part).tobytes()
+            )
+        else:
+            digest.update(json.dumps(plain(part), sort_keys=True, default=str).encode() + b"\0")
+    return digest.hexdigest()[:16]
+
+
+def _command() -> list[str]:
+    """How this process was started, with `-m module` where that is known; no folder names."""
+    main = getattr(sys.modules.get("__main__"), "__spec__", None)
+    if main is None:
+        return ["python", pathlib.Path(sys.argv[0]).name, *_bare(sys.argv[1:])]
+    return ["python", "-m", main.name.removesuffix(".__main__"), *_bare(sys.argv[1:])]
+
+
+def _bare(arguments: list[str]) -> list[str]:
+    """Arguments without the folders of this machine, which mean nothing on another."""
+    return [pathlib.Path(a).name if a.startswith(("/", "~")) else a for a in arguments]
+
+
+def _git(root: pathlib.Path, *arguments: str) -> str:
+    done = subprocess.run(
+        ["git", "-C", str(root), *arguments], check=True, capture_output=True, text=True
+    )
+    return done.stdout.strip()
+
+
+def _processor() -> str:
+    info = pathlib.Path("/proc/cpuinfo")
+    if info.exists():
+        for line in info.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()

@@ -1,0 +1,11 @@
+"""Array kernels with one contract and several backends; imports jax only.
+
+Each op is a folder: `api` (checks, dispatch), `reference` (the specification), other backends.
+"""
+
+from __future__ import annotations
+
+from pallas_kernels.bloom_probe.api import bloom_probe as bloom_probe
+from pallas_kernels.bloom_probe.plan import Plan as Plan
+from pallas_kernels.int8_search.api import int8_search as int8_search
+from pallas_kernels.report import backend_report as backend_report

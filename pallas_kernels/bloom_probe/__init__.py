@@ -1,0 +1,1 @@
+"""Packed bit rows x boolean plans -> eligibility words."""

@@ -1,0 +1,1 @@
+"""Masked int8 inner products over probed clusters -> top k."""

@@ -1,0 +1,18 @@
+"""What can run here."""
+
+from __future__ import annotations
+
+from pallas_kernels import dispatch
+from pallas_kernels.bloom_probe.api import OP as BLOOM_PROBE
+from pallas_kernels.int8_search.api import OP as INT8_SEARCH
+
+OPS = (BLOOM_PROBE, INT8_SEARCH)
+
+
+def backend_report(*, platform: str | None = None) -> list[dispatch.BackendStatus]:
+    """Lists, per op, each backend, whether it can serve on `platform`, and why not.
+
+    Args:
+        platform: "cpu", "gpu" or "tpu"; None = the one in use (this touches the device).
+    """
+    return [row for op in OPS for row in dispatch.status(op, platform=platform)]

@@ -1,0 +1,97 @@
+"""What people call things: ids, titles and readable attributes beside the model's row numbers.
+
+The model knows rows only. A catalogue is looked up on the host, before and after the jit.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Sequence
+
+import jax
+import numpy as np
+
+from silverjax.batch import Items, Users
+
+
+@dataclasses.dataclass(frozen=True)
+class Catalogue:
+    """Names of items and users, and what the model is given of them.
+
+    Attributes:
+        item_ids: External id of each item row.
+        titles: Readable name of each item row.
+        attributes: Filter features: per name and item row the list of values.
+        items: Encoded content features of all item rows.
+        user_ids: External id of each user row.
+        users: Encoded profiles and histories of all user rows, as of publication.
+    """
+
+    item_ids: Sequence[str]
+    titles: Sequence[str]
+    attributes: dict[str, list[list[str]]]
+    items: Items
+    user_ids: Sequence[str]
+    users: Users
+
+    def user_row(self, user_id: str) -> int:
+        """The row of a user.
+
+        Raises:
+            KeyError: Nobody has this id; the message gives the size and one id that exists.
+        """
+        if user_id not in self._user_rows:
+            raise KeyError(
+                f"no user {user_id!r} among the {len(self.user_ids)} of this snapshot "
+                f"(one that exists: {self.user_ids[0]!r}); leave the user out for a cold start"
+            )
+        return self._user_rows[user_id]
+
+    def item_row(self, item_id: str) -> int:
+        """The row of an item; `KeyError` if there is none of this id."""
+        if item_id not in self._item_rows:
+            raise KeyError(
+                f"no item {item_id!r} among the {len(self.item_ids)} of this snapshot "
+                f"(one that exists: {self.item_ids[0]!r})"
+            )
+        return self._item_rows[item_id]
+
+    def users_at(self, rows: Sequence[int]) -> Users:
+        """Profiles and histories of some users; -1 is a stranger without either."""
+        at = np.asarray(rows, np.int32)
+
+        def known(column: np.ndarray) -> np.ndarray:
+            return np.asarray(column)[np.maximum(at, 0)]
+
+        users = jax.tree.map(known, self.users)
+        cold = stranger(self.users, len(at))
+        pick = at >= 0
+        return jax.tree.map(
+            lambda one, other: np.where(pick.reshape(-1, *[1] * (one.ndim - 1)), one, other),
+            users,
+            cold,
+        )
+
+    @functools.cached_property
+    def _user_rows(self) -> dict[str, int]:
+        return {name: row for row, name in enumerate(self.user_ids)}
+
+    @functools.cached_property
+    def _item_rows(self) -> dict[str, int]:
+        return {name: row for row, name in enumerate(self.item_ids)}
+
+
+def stranger(like: Users, batch: int) -> Users:
+    """Users of whom nothing is known, with the shapes of `like`."""
+
+    def nothing(column: np.ndarray) -> np.ndarray:
+        return np.zeros((batch, *np.shape(column)[1:]), np.asarray(column).dtype)
+
+    empty = jax.tree.map(nothing, like)
+    return Users(
+        id=np.full(batch, -1, np.int32),
+        features=empty.features,
+        history=np.full_like(empty.history, -1),
+        history_labels=empty.history_labels,
+    )

@@ -1,0 +1,199 @@
+"""Embeddings and attributes to an `ItemIndex`."""
+
+from __future__ import annotations
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import ArrayLike, Float, Int, UInt32
+
+from silverjax.attributes import Attributes, TermLists, term_lists
+from silverjax.bloom_filter import bloom_rows, pack_rows
+from silverjax.index_config import (
+    LANES,
+    IndexConfig,
+    default_clusters,
+    doubled_to_fit,
+    slots_per_cluster,
+)
+from silverjax.item_index import LIVE_ROW, ItemCache, ItemIndex
+from silverjax.kmeans import balanced_kmeans
+from silverjax.quantize import quantize
+
+_QUANTIZED_AT_ONCE = 1 << 18
+
+
+def build_index(
+    embeddings: ArrayLike,
+    attributes: Attributes | None = None,
+    config: IndexConfig | None = None,
+) -> ItemIndex:
+    """Clusters, quantises and indexes a catalogue; deterministic in its arguments.
+
+    Args:
+        embeddings: Float [n, dim], one row per item, finite; not normalised.
+        attributes: Filter features: for each name one entry per item, a value or a list of
+            values (strings or integers), `None` where the item has none.
+        config: Sizes; the default fits them to n.
+
+    Returns:
+        The index; `rows` of its answers are positions in `embeddings`.
+
+    Raises:
+        ValueError: Embeddings are no finite matrix, attributes do not fit them, or a size in
+            `config` is too small for the data.
+        TypeError: An attribute value is neither a string nor an integer.
+    """
+    config = config or IndexConfig()
+    vectors = _checked(embeddings)
+    n, dim = vectors.shape
+    capacity = config.capacity or n
+    if n > capacity:
+        raise ValueError(f"{n} items exceed IndexConfig.capacity={capacity}; raise it")
+    clusters = config.clusters or default_clusters(capacity)
+    if clusters > n:
+        raise ValueError(
+            f"IndexConfig.clusters={clusters} exceeds the {n} items; at most one cluster per item"
+        )
+    lists = term_lists(attributes or {}, n)
+    padded = np.zeros((n, -(-dim // LANES) * LANES), np.float32)
+    padded[:, :dim] = vectors
+    size = slots_per_cluster(capacity, clusters, config.slack)
+    centroids, cluster = balanced_kmeans(
+        padded,
+        clusters=clusters,
+        largest=size,
+        iterations=config.iterations,
+        sample_per_cluster=config.sample_per_cluster,
+        seed=config.seed,
+    )
+    slots = _slots(cluster, clusters, size)
+    codes, scales = _codes(padded, slots, clusters, size)
+    rows = np.full(clusters * size, -1, np.int32)
+    rows[slots] = np.arange(n)
+    vocabulary, column_of_term = _vocabulary(lists, config, capacity)
+    terms, spans = _term_arrays(lists, config, capacity)
+    words = _words(lists, column_of_term, slots, config, clusters, size)
+    return ItemIndex(
+        centroids=jnp.asarray(centroids),
+        codes=jnp.asarray(codes),
+        scales=jnp.asarray(scales),
+        rows=jnp.asarray(rows.reshape(clusters, size)),
+        slots=jnp.asarray(_padded_to(slots.astype(np.int32), capacity, -1)),
+        words=jnp.asarray(words),
+        terms=jnp.asarray(terms),
+        spans=jnp.asarray(spans),
+        vocabulary=jnp.asarray(vocabulary),
+        column_of_term=jnp.asarray(column_of_term),
+        vocabulary_size=jnp.int32(len(lists.digests)),
+        cache=ItemCache(jnp.asarray(_padded_to(vectors, capacity, 0.0)))
+        if config.keep_embeddings
+        else None,
+        features=tuple(attributes or {}),
+        dim=dim,
+        columns=config.columns,
+        hashes=config.hashes,
+    )
+
+
+def _checked(embeddings: ArrayLike) -> Float[np.ndarray, "n dim"]:
+    vectors = np.asarray(embeddings)
+    if vectors.ndim != 2 or vectors.shape[1] == 0:
+        raise ValueError(f"embeddings have shape {vectors.shape}; they must be [items, dim]")
+    if len(vectors) == 0:
+        raise ValueError("the corpus is empty: embeddings have no rows; an index needs an item")
+    if not np.issubdtype(vectors.dtype, np.floating):
+        raise ValueError(f"embeddings are {vectors.dtype}; convert them to float32")
+    with np.errstate(over="ignore"):
+        vectors = vectors.astype(np.float32, copy=False)
+    finite = np.isfinite(vectors).all(axis=1)
+    if not finite.all():
+        bad = np.flatnonzero(~finite)
+        raise ValueError(
+            f"embeddings of {len(bad)} items are NaN or infinite in float32, the first at row "
+            f"{bad[0]}; drop or mend them"
+        )
+    return vectors
+
+
+def _slots(cluster: Int[np.ndarray, "n"], clusters: int, size: int) -> Int[np.ndarray, "n"]:
+    """Slot of each item: clusters in order, items of a cluster by row."""
+    order = np.argsort(cluster, kind="stable")
+    ascending = cluster[order].astype(np.int64)
+    position = np.arange(len(cluster)) - np.searchsorted(ascending, ascending)
+    slots = np.empty(len(cluster), np.int64)
+    slots[order] = ascending * size + position
+    return slots
+
+
+def _codes(
+    vectors: Float[np.ndarray, "n D"], slots: Int[np.ndarray, "n"], clusters: int, size: int
+) -> tuple[np.ndarray, np.ndarray]:
+    codes = np.zeros((clusters * size, vectors.shape[1]), np.int8)
+    scales = np.zeros(clusters * size, np.float32)
+    for start in range(0, len(vectors), _QUANTIZED_AT_ONCE):
+        part = slice(start, start + _QUANTIZED_AT_ONCE)
+        code, scale = quantize(jnp.asarray(vectors[part]))
+        codes[slots[part]], scales[slots[part]] = code, scale
+    return codes.reshape(clusters, size, -1), scales.reshape(clusters, size)
+
+
+def _vocabulary(
+    lists: TermLists, config: IndexConfig, capacity: int
+) -> tuple[UInt32[np.ndarray, "V 4"], Int[np.ndarray, "V"]]:
+    """Digests and bit rows of the terms; the most frequent ones get rows of their own."""
+    used = len(lists.digests)
+    room = _room(config.vocabulary, max(4_096, capacity // 4), used, "vocabulary", "terms")
+    column = np.zeros(room, np.int32)
+    frequent = np.argsort(-lists.frequencies(), kind="stable")[: config.columns]
+    column[np.sort(frequent)] = 1 + np.arange(len(frequent))
+    return _padded_to(lists.digests, room, 0), column
+
+
+def _term_arrays(
+    lists: TermLists, config: IndexConfig, capacity: int
+) -> tuple[Int[np.ndarray, "T"], Int[np.ndarray, "capacity 2"]]:
+    room = _room(config.terms, 8 * capacity, len(lists.terms), "terms", "(item, term) pairs")
+    lengths = np.bincount(lists.rows, minlength=capacity)
+    spans = np.stack([np.cumsum(lengths) - lengths, lengths], axis=1).astype(np.int32)
+    return _padded_to(lists.terms.astype(np.int32), room, -1), spans
+
+
+def _room(configured: int | None, floor: int, needed: int, name: str, what: str) -> int:
+    if configured is None:
+        return doubled_to_fit(floor, needed)
+    if needed > configured:
+        raise ValueError(f"{needed} {what} exceed IndexConfig.{name}={configured}; raise it")
+    return configured
+
+
+def _words(
+    lists: TermLists,
+    column_of_term: Int[np.ndarray, "V"],
+    slots: Int[np.ndarray, "n"],
+    config: IndexConfig,
+    clusters: int,
+    size: int,
+) -> UInt32[np.ndarray, "C R W"]:
+    columns = column_of_term[lists.terms]
+    tail = columns == 0
+    bits = bloom_rows(lists.digests, config.bloom_bits, config.hashes)[lists.terms[tail]]
+    pair_slots = slots[lists.rows]
+    return pack_rows(
+        np.concatenate([slots, pair_slots[~tail], np.repeat(pair_slots[tail], config.hashes)]),
+        np.concatenate(
+            [
+                np.full(len(slots), LIVE_ROW),
+                columns[~tail],
+                (1 + config.columns + bits).reshape(-1),
+            ]
+        ),
+        clusters=clusters,
+        slots_per_cluster=size,
+        rows=1 + config.columns + config.bloom_bits,
+    )
+
+
+def _padded_to(values: np.ndarray, length: int, fill: int | float) -> np.ndarray:
+    padded = np.full((length, *values.shape[1:]), fill, values.dtype)
+    padded[: len(values)] = values
+    return padded

@@ -1,0 +1,65 @@
+"""The learned part: one item encoder, two towers and OverArch, with one tree of parameters."""
+
+from __future__ import annotations
+
+import flax.linen as nn
+import flax.struct
+from jaxtyping import Array, Float
+
+from silverjax.batch import Items, Users
+from silverjax.config import RetrieverConfig
+from silverjax.over_arch import make_over_arch
+from silverjax.schema import Schema
+from silverjax.towers import ItemEncoder, ItemTower, UserState, UserTower
+
+
+@flax.struct.dataclass
+class ItemState:
+    """The item side, computed at index build and cached.
+
+    Attributes:
+        embedding: What the search compares, float32 [..., dim].
+        inputs: What OverArch reads, float32 [..., e].
+    """
+
+    embedding: Float[Array, "... dim"]
+    inputs: Float[Array, "... e"]
+
+
+class Model(nn.Module):
+    """Towers and OverArch of one schema."""
+
+    schema: Schema
+    config: RetrieverConfig = RetrieverConfig()
+
+    def setup(self) -> None:
+        tower = self.config.tower
+        self.items = ItemEncoder(self.schema, tower)
+        self.user_tower = UserTower(self.schema, self.items, tower)
+        self.item_tower = ItemTower(self.items, tower)
+        self.over_arch = make_over_arch(
+            self.config.over_arch,
+            tower=tower,
+            encoder=self.items,
+            tasks=len(self.schema.tasks),
+        )
+
+    def __call__(self, users: Users, items: Items) -> Float[Array, "batch k tasks"]:
+        """Logits of `items` [batch, k] for `users`; touches every parameter, so use it to init."""
+        return self.score(self.embed_users(users), self.embed_items(items))
+
+    def embed_users(self, users: Users, *, train: bool = False) -> UserState:
+        return self.user_tower(users, train=train)
+
+    def embed_positions(self, users: Users, *, train: bool = False) -> UserState:
+        """Like `embed_users` after every prefix of the history (for training)."""
+        return self.user_tower.positions(users, train=train)
+
+    def embed_items(self, items: Items, *, train: bool = False) -> ItemState:
+        embedding = self.item_tower(items, train=train)
+        return ItemState(embedding, self.over_arch.item_inputs(items, embedding, train=train))
+
+    def score(
+        self, user: UserState, item: ItemState, *, train: bool = False
+    ) -> Float[Array, "batch k tasks"]:
+        return self.over_arch(user, item.embedding, item.inputs, train=train)

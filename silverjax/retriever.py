@@ -1,0 +1,122 @@
+"""The whole: one function from a batch of requests to ranked items. Read this file first."""
+
+from __future__ import annotations
+
+import flax.struct
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+from silverjax.ann_search import Candidates, search
+from silverjax.batch import Users
+from silverjax.filter_plan import FilterPlan
+from silverjax.item_index import ItemIndex
+from silverjax.model import ItemState, Model
+from silverjax.value_model import ValueWeights, value
+
+
+@flax.struct.dataclass
+class Request:
+    """What is asked, one row per request. Only the shapes are compiled.
+
+    Attributes:
+        users: Who asks.
+        weights: What an answer is worth, by task.
+        plan: What is eligible, from `compile_filters`; `None` admits every item.
+        exclude: Catalogue rows not to return, such as items already seen; -1 as padding.
+    """
+
+    users: Users
+    weights: ValueWeights
+    plan: FilterPlan | None = None
+    exclude: Int[Array, "batch excluded"] | None = None
+
+
+@flax.struct.dataclass
+class Answer:
+    """What is recommended, best first, and how it came about.
+
+    Attributes:
+        rows: Catalogue rows, -1 past the last one.
+        scores: Values of the Value Model, -inf past the end.
+        probabilities: Of each task.
+        similarity: int8 inner product of user and item.
+        place: Place among the candidates of the int8 search, from 0.
+        coverage: Share of the live items that were searched.
+        funnel: Items left after each stage: `live`, `probed`, `eligible`, `candidates`,
+            `returned`.
+    """
+
+    rows: Int[Array, "batch k"]
+    scores: Float[Array, "batch k"]
+    probabilities: Float[Array, "batch k tasks"]
+    similarity: Float[Array, "batch k"]
+    place: Int[Array, "batch k"]
+    coverage: Float[Array, "batch"]
+    funnel: dict[str, Int[Array, "batch"]]
+
+
+class Retriever(Model):
+    """Towers, index, OverArch and Value Model as one module.
+
+    `variables = {"params": ..., "index": {"items": ItemIndex}}`. Gradients see `params` only; a
+    new index of the same capacity takes the place of the old one without recompiling.
+
+        answer = jax.jit(retriever.apply)(variables, request)
+    """
+
+    def __call__(self, request: Request) -> Answer:
+        """Stages 2 to 7 (SilverTorch, arXiv 2511.14881: index as model)."""
+        index: ItemIndex = self.get_variable("index", "items")
+        sizes = self.config.search.fitted(index.clusters, index.slots_per_cluster)
+        # 2 towers: the item tower ran when the index was built.
+        user = self.embed_users(request.users)
+        # 3 probe, 4 eligibility, 5 int8 search
+        found = search(
+            index,
+            user.embedding,
+            request.plan,
+            k=sizes.candidates,
+            probes=sizes.probes,
+            exclude=request.exclude,
+        )
+        # 6 OverArch
+        probabilities = jax.nn.sigmoid(self.score(user, cached(index, found.rows)))
+        # 7 Value Model
+        return ranked(index, found, probabilities, value(probabilities, request.weights), sizes.k)
+
+
+def cached(index: ItemIndex, rows: Int[Array, "batch n"]) -> ItemState:
+    """What the index keeps of the model's view of these items."""
+    cache = index.cache
+    if cache is None or cache.inputs is None:
+        raise ValueError("the index holds no OverArch inputs; build it with `index_catalogue`")
+    at = jnp.maximum(rows, 0)
+    return ItemState(cache.embeddings[at], cache.inputs[at])
+
+
+def ranked(
+    index: ItemIndex,
+    found: Candidates,
+    probabilities: Float[Array, "batch n tasks"],
+    values: Float[Array, "batch n"],
+    k: int,
+) -> Answer:
+    """The best `k` candidates by value; equal values keep the order of the search."""
+    scores, place = jax.lax.top_k(jnp.where(found.rows < 0, -jnp.inf, values), k)
+    rows = jnp.take_along_axis(found.rows, place, axis=1)
+    return Answer(
+        rows=rows,
+        scores=scores,
+        probabilities=jnp.take_along_axis(probabilities, place[..., None], axis=1),
+        similarity=jnp.take_along_axis(found.scores, place, axis=1),
+        place=place,
+        coverage=found.coverage,
+        funnel={
+            "live": jnp.broadcast_to(index.live_items(), found.probed.shape),
+            "probed": found.probed,
+            "eligible": found.eligible,
+            "candidates": jnp.sum(found.rows >= 0, axis=1, dtype=jnp.int32),
+            "returned": jnp.sum(rows >= 0, axis=1, dtype=jnp.int32),
+        },
+    )

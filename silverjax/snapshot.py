@@ -1,0 +1,244 @@
+"""Model, index and catalogue, published and loaded as one version.
+
+A snapshot is an immutable directory that `training` publishes and `serving` loads; they meet
+nowhere else. It holds arrays and JSON: no pickles, no code, so loading runs nothing.
+
+    root/00000007/
+        manifest.json       format, version, size and SHA-256 of every file below
+        manifest.sha256     SHA-256 of the manifest (`sha256sum -c manifest.sha256` checks it)
+        config.json         RetrieverConfig
+        schema.json         Schema
+        variables.json      structure, static fields, dtypes and shapes of the variables
+        arrays/             their values (Orbax)
+        catalogue/          ids, titles and readable attributes, one column a file
+
+The latest version is the one with the highest number; a version is visible only once it is
+complete (`silverjax._durable`). One process publishes: arrays must be addressable from it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import importlib.metadata
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+import silverjax
+from silverjax import _durable, _plain
+from silverjax.config import RetrieverConfig
+from silverjax.schema import Schema
+from silverjax.snapshot_errors import NoSnapshotError, SnapshotError
+
+_ARRAYS = "arrays"
+_COLUMNS = ("item_ids", "titles", "user_ids", "attributes")
+
+
+@dataclasses.dataclass(frozen=True)
+class Catalogue:
+    """What people call the rows.
+
+    Attributes:
+        item_ids: External id of each item row; no two alike.
+        titles: Readable title of each item row.
+        user_ids: External id of each user row; no two alike.
+        attributes: Filter feature -> the readable values of each item row.
+    """
+
+    item_ids: Sequence[str]
+    titles: Sequence[str]
+    user_ids: Sequence[str] = ()
+    attributes: Mapping[str, Sequence[Sequence[str]]] = dataclasses.field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name in ("item_ids", "titles", "user_ids"):
+            given = getattr(self, name)
+            column = given.tolist() if isinstance(given, np.ndarray) else list(given)
+            if not all(isinstance(value, str) for value in column):
+                raise ValueError(f"Catalogue.{name} holds values that are not text")
+            if name != "titles" and len(set(column)) != len(column):
+                raise ValueError(f"Catalogue.{name} names a row twice; ids must differ")
+            object.__setattr__(self, name, column)
+        lists = {name: list(map(_as_list, col)) for name, col in self.attributes.items()}
+        object.__setattr__(self, "attributes", lists)
+        for name, column in {"titles": self.titles, **lists}.items():
+            if len(column) != len(self.item_ids):
+                raise ValueError(
+                    f"Catalogue: {name} has {len(column)} rows, item_ids has {len(self.item_ids)}"
+                )
+
+
+@dataclasses.dataclass(frozen=True)
+class Snapshot:
+    """One version of everything that answers need.
+
+    Attributes:
+        version: Its name, such as "00000007"; every answer carries it.
+        path: Where it was loaded from.
+        variables: `{"params": ..., "index": {"items": ItemIndex}}`, as published.
+        config: Settings of the model.
+        schema: Features and tasks.
+        catalogue: Ids, titles and attributes by row.
+        manifest: The verified manifest; what the publisher added is under "info".
+    """
+
+    version: str
+    path: Path
+    variables: dict[str, Any]
+    config: RetrieverConfig
+    schema: Schema
+    catalogue: Catalogue
+    manifest: dict[str, Any]
+
+
+def publish(
+    root: str | os.PathLike[str],
+    *,
+    variables: Mapping[str, Any],
+    config: RetrieverConfig,
+    schema: Schema,
+    catalogue: Catalogue,
+    version: int | None = None,
+    info: Mapping[str, Any] | None = None,
+) -> Path:
+    """Publishes one version under `root`, whole or not at all, and returns its directory.
+
+    Several processes may publish to one root; none sees or harms what another writes.
+
+    Args:
+        root: Directory of all versions; made if it does not exist.
+        variables: Nested mappings of arrays and `ItemIndex`.
+        version: A number above the latest; `None` takes the next.
+        info: Anything JSON can hold, for the manifest: metrics, commit, data set.
+    Raises:
+        DiskFullError: There is no room; nothing is left behind.
+        SnapshotError: `version` is not above the latest.
+        ValueError: Something in `variables` would not come back exactly.
+    """
+    description, arrays = _plain.split(variables)
+    texts = {
+        "config.json": _json(dataclasses.asdict(config)),
+        "schema.json": schema.to_json().encode(),
+        "variables.json": _json(description),
+        **{f"catalogue/{name}.json": _json(getattr(catalogue, name)) for name in _COLUMNS},
+    }
+    values = jax.tree.leaves(arrays)
+
+    def write(folder: Path) -> None:
+        for name, data in texts.items():
+            _durable.write_file(folder / name, data)
+        if values:
+            _save_arrays(folder / _ARRAYS, arrays)
+
+    return _durable.write_version(
+        Path(root),
+        write,
+        needed=sum(map(len, texts.values())) + sum(value.nbytes for value in values),
+        version=version,
+        manifest={
+            "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+            "software": {"silverjax": silverjax.__version__, **_versions_of("jax", "flax")},
+            "info": dict(info or {}),
+        },
+    )
+
+
+def load_snapshot(path: str | os.PathLike[str]) -> Snapshot:
+    """Loads one version, given its directory, or the latest of a root. Every file is verified.
+
+    Variables come back bit for bit, with their dtypes, shapes and static fields, as JAX arrays
+    on the default device.
+
+    Raises:
+        NoSnapshotError: Nothing was published there.
+        MissingFileError, AlteredFileError, ExtraFileError: Names the file.
+        UnknownFormatError: Written by another version of this library.
+        SnapshotError: Published with settings that this version does not know.
+    """
+    folder = _resolve(Path(path))
+
+    def read(name: str) -> Any:
+        return json.loads((folder / name).read_bytes())
+
+    try:
+        manifest = _durable.verify(folder)
+        description = read("variables.json")
+        return Snapshot(
+            version=manifest["version"],
+            path=folder,
+            variables=_plain.join(description, _load_arrays(folder / _ARRAYS)),
+            config=_plain.config_from_json(RetrieverConfig, read("config.json")),
+            schema=Schema.from_json((folder / "schema.json").read_text()),
+            catalogue=Catalogue(**{name: read(f"catalogue/{name}.json") for name in _COLUMNS}),
+            manifest=manifest,
+        )
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise SnapshotError(
+            f"this version of silverjax cannot use {folder}: {error}. "
+            "Install the version that published it, or publish again."
+        ) from error
+
+
+def versions(root: str | os.PathLike[str]) -> list[Path]:
+    """Directories of the versions under `root`, oldest first; none where nothing was published."""
+    return _durable.versions(Path(root))
+
+
+def _resolve(path: Path) -> Path:
+    """The version's own directory: `path`, or the latest under it."""
+    if not path.is_dir():
+        raise NoSnapshotError(
+            f"no snapshot at {path}: there is no such directory. Name one that "
+            "silverjax.publish published to, or a version inside it."
+        )
+    if _durable.is_version_name(path.name) or (path / _durable.MANIFEST).exists():
+        return path
+    if not (found := _durable.versions(path)):
+        raise NoSnapshotError(
+            f"no snapshot at {path}: the directory holds no version. Publish one with "
+            "silverjax.publish."
+        )
+    return found[-1]
+
+
+def _as_list(values: Any) -> list[Any]:
+    return [values] if isinstance(values, str | int) else list(values)
+
+
+def _save_arrays(folder: Path, arrays: Any) -> None:
+    with _checkpointer() as checkpointer:
+        checkpointer.save(folder.absolute(), arrays)
+
+
+def _load_arrays(folder: Path) -> Any:
+    if not folder.exists():
+        return {}
+    import orbax.checkpoint as ocp
+
+    with _checkpointer() as checkpointer:
+        names = checkpointer.metadata(folder.absolute()).item_metadata.tree
+        # As NumPy arrays: the devices that published need not exist here.
+        as_numpy = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), names)
+        return checkpointer.restore(folder.absolute(), restore_args=as_numpy)
+
+
+def _checkpointer() -> Any:
+    import orbax.checkpoint as ocp  # half a second: only who needs it pays
+
+    # Codes and embeddings hardly compress; trying costs more time than writing them.
+    return ocp.PyTreeCheckpointer(use_compression=False)
+
+
+def _versions_of(*packages: str) -> dict[str, str]:
+    return {name: importlib.metadata.version(name) for name in packages}
+
+
+def _json(value: Any) -> bytes:
+    """One value a line where it is a column, so that people and line tools can read it."""
+    return json.dumps(value, separators=(",\n", ": "), allow_nan=False).encode()

@@ -1,0 +1,224 @@
+"""Stage 2: the user tower and the item tower.
+
+Both read one `ItemEncoder`, so a film in a user's history and the same film as a candidate
+share their id vector. Vectors are not normalised; the search compares them by inner product.
+"""
+
+from __future__ import annotations
+
+import flax.linen as nn
+import flax.struct
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+from silverjax.batch import Items, Users
+from silverjax.config import TowerConfig
+from silverjax.quantize import straight_through
+from silverjax.schema import Feature, FeatureKind, Schema
+
+
+@flax.struct.dataclass
+class UserState:
+    """What the user tower knows. Leading axes are [batch], or [batch, positions] in training.
+
+    Attributes:
+        embedding: Query of the search, float32 [..., dim].
+        context: Hidden state for OverArch, float32 [..., width].
+        tokens: The history as OverArch sees it, float32 [batch, h, width] (no position axis).
+        age: How many interactions ago each token was, 0 = the latest; int32 [..., h]; -1 where
+            there is none, or where it lies in a training position's future.
+    """
+
+    embedding: Float[Array, "... dim"]
+    context: Float[Array, "... width"]
+    tokens: Float[Array, "batch h width"]
+    age: Int[Array, "... h"]
+
+
+class FeatureEncoder(nn.Module):
+    """Sum of one vector per feature: a table entry, a mean of entries, or a scaled direction."""
+
+    features: tuple[Feature, ...]
+    width: int
+
+    @nn.compact
+    def __call__(self, values: dict[str, Array]) -> Float[Array, "... width"]:
+        total = jnp.zeros(())
+        for feature in self.features:
+            value = values[feature.name]
+            if feature.kind is FeatureKind.NUMERIC:
+                direction = self.param(feature.name, _table_init, (self.width,))
+                total = total + value[..., None] * direction
+                continue
+            table = self.param(feature.name, _table_init, (feature.size, self.width))
+            known = (value > 0)[..., None]
+            vectors = jnp.where(known, table[jnp.clip(value, 0, feature.size - 1)], 0.0)
+            if feature.kind is FeatureKind.MULTI:
+                vectors = vectors.sum(-2) / jnp.maximum(known.sum(-2), 1)
+            total = total + vectors
+        return total
+
+
+class ItemEncoder(nn.Module):
+    """Id table and content features of items. Row `schema.items` of the table means 'no id'."""
+
+    schema: Schema
+    config: TowerConfig
+
+    def setup(self) -> None:
+        shape = (self.schema.items + 1, self.config.width)
+        self.table = self.param("id", _table_init, shape)
+        self.content = FeatureEncoder(self.schema.item_features, self.config.width)
+
+    def lookup(self, rows: Int[Array, "..."]) -> Float[Array, "... width"]:
+        """Id vectors; a row outside the table reads the 'no id' vector."""
+        known = (rows >= 0) & (rows < self.schema.items)
+        return self.table[jnp.where(known, rows, self.schema.items)]
+
+    def __call__(self, items: Items, *, train: bool = False) -> Float[Array, "... width"]:
+        rows = items.id
+        if train and self.config.item_id_dropout > 0.0:
+            drop = jax.random.bernoulli(
+                self.make_rng("dropout"), self.config.item_id_dropout, rows.shape
+            )
+            rows = jnp.where(drop, -1, rows)
+        return self.lookup(rows) + self.content(items.features)
+
+
+class ItemTower(nn.Module):
+    """Items to embeddings. Runs in training and at index build, never on a request."""
+
+    encoder: ItemEncoder
+    config: TowerConfig
+
+    @nn.compact
+    def __call__(self, items: Items, *, train: bool = False) -> Float[Array, "... dim"]:
+        """Embeddings float32 [..., dim]."""
+        vector = self.encoder(items, train=train)
+        hidden = nn.gelu(nn.Dense(self.config.width, name="hidden")(nn.LayerNorm()(vector)))
+        if self.config.dim != self.config.width:
+            vector = nn.Dense(self.config.dim, use_bias=False, name="project")(vector)
+        out = vector + nn.Dense(self.config.dim, name="out", kernel_init=_small_init)(hidden)
+        return straight_through(out) if train and self.config.int8 else out
+
+
+class Block(nn.Module):
+    """Pre-norm self-attention with a learned bias per distance, then an MLP."""
+
+    config: TowerConfig
+
+    @nn.compact
+    def __call__(
+        self,
+        x: Float[Array, "batch h width"],
+        distance: Int[Array, "batch h h"],
+        *,
+        train: bool,
+    ) -> Float[Array, "batch h width"]:
+        """`distance[b, i, j]`: steps from i back to j, -1 where i must not see j."""
+        cfg = self.config
+        head_dim = cfg.width // cfg.heads
+        drop = nn.Dropout(cfg.dropout, deterministic=not train)
+        y = nn.LayerNorm()(x)
+        query, key, val = (
+            nn.DenseGeneral((cfg.heads, head_dim), name=name)(y) for name in ("q", "k", "v")
+        )
+        # Distances, not absolute positions: every position of a training window then learns the
+        # function that a request uses at the last one.
+        bias = self.param("distance", nn.initializers.zeros_init(), (cfg.heads, cfg.history))
+        logits = jnp.einsum("bihd,bjhd->bhij", query, key) / head_dim**0.5
+        logits = logits + bias[:, jnp.maximum(distance, 0)].swapaxes(0, 1)
+        logits = jnp.where(distance[:, None] >= 0, logits, -1e9)
+        mixed = jnp.einsum("bhij,bjhd->bihd", jax.nn.softmax(logits), val)
+        x = x + drop(nn.DenseGeneral(cfg.width, axis=(-2, -1), name="o")(mixed))
+        y = nn.gelu(nn.Dense(2 * cfg.width)(nn.LayerNorm()(x)))
+        return x + drop(nn.Dense(cfg.width)(y))
+
+
+class UserTower(nn.Module):
+    """Id, profile and recent history to a `UserState`."""
+
+    schema: Schema
+    encoder: ItemEncoder
+    config: TowerConfig
+
+    def setup(self) -> None:
+        cfg = self.config
+        self.table = self.param("id", _table_init, (self.schema.users + 1, cfg.width))
+        self.profile = FeatureEncoder(self.schema.user_features, cfg.width)
+        self.start = self.param("start", _table_init, (cfg.width,))
+        self.label = nn.Dense(cfg.width, use_bias=False)
+        self.token_norm = nn.LayerNorm()
+        self.token_drop = nn.Dropout(cfg.dropout)
+        self.blocks = [Block(cfg) for _ in range(cfg.layers)]
+        self.state_norm = nn.LayerNorm()
+        self.hidden = nn.Dense(cfg.width)
+        self.context = nn.Dense(cfg.width, kernel_init=_small_init)
+        self.project = None if cfg.dim == cfg.width else nn.Dense(cfg.dim, use_bias=False)
+
+    def __call__(self, users: Users, *, train: bool = False) -> UserState:
+        """The state after the whole history; leading axis batch."""
+        state = self.positions(users, train=train)
+        return UserState(
+            embedding=state.embedding[:, -1],
+            context=state.context[:, -1],
+            tokens=state.tokens,
+            age=state.age[:, -1],
+        )
+
+    def positions(self, users: Users, *, train: bool = False) -> UserState:
+        """The states after every prefix of the history; leading axes [batch, h].
+
+        Attention is causal, so position j is what `__call__` would give for the history up to
+        and including j: one pass trains h next-item predictions instead of one. A padded
+        position is a user without history.
+        """
+        cfg = self.config
+        distance = causal_distance(users.history)
+        present = (users.history >= 0)[..., None]
+        tokens = self.encoder.lookup(users.history) + self.label(users.history_labels)
+        tokens = jnp.where(present, tokens, self.start)
+        x = self.token_drop(self.token_norm(tokens), deterministic=not train)
+        for block in self.blocks:
+            x = block(x, distance, train=train)
+        x = self.state_norm(x)
+        who = self._identity(users, train=train)[:, None]
+        hidden = nn.gelu(self.hidden(jnp.concatenate([x, jnp.broadcast_to(who, x.shape)], -1)))
+        context = x + self.context(hidden)
+        embedding = context if self.project is None else self.project(context)
+        # The self-attention of an empty position is not a token of the history.
+        age = jnp.where(present[:, None, :, 0], distance, -1)
+        assert x.shape[-1] == cfg.width
+        return UserState(
+            embedding=straight_through(embedding) if train and cfg.int8 else embedding,
+            context=context,
+            tokens=jnp.where(present, tokens, 0.0),
+            age=age,
+        )
+
+    def _identity(self, users: Users, *, train: bool) -> Float[Array, "batch width"]:
+        rows = users.id
+        if train and self.config.user_id_dropout > 0.0:
+            drop = jax.random.bernoulli(
+                self.make_rng("dropout"), self.config.user_id_dropout, rows.shape
+            )
+            rows = jnp.where(drop, -1, rows)
+        known = (rows >= 0) & (rows < self.schema.users)
+        identity = self.table[jnp.where(known, rows, self.schema.users)]
+        return identity + self.profile(users.features)
+
+
+def causal_distance(history: Int[Array, "batch h"]) -> Int[Array, "batch h h"]:
+    """`[b, i, j] = i - j` where token j is in the history at position i, else -1.
+
+    A padded position sees itself, so that its attention is defined.
+    """
+    steps = jnp.arange(history.shape[1])
+    back = steps[:, None] - steps[None, :]
+    visible = (back >= 0) & ((history >= 0)[:, None, :] | (back == 0))
+    return jnp.where(visible, back, -1)
+
+
+_table_init = nn.initializers.normal(0.02)
+_small_init = nn.initializers.normal(0.01)

@@ -1,0 +1,1 @@
+"""Data sets, input pipeline, losses, the training step and loop, evaluation."""

@@ -1,0 +1,49 @@
+"""Settings of a training run."""
+
+from __future__ import annotations
+
+import dataclasses
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainConfig:
+    """How to train. Which data and which model are separate arguments of `train`.
+
+    Attributes:
+        steps: Optimiser steps in all.
+        batch: Windows of `history` interactions per step; each gives up to `history` examples.
+        seed: Seeds the parameters, the order of the data, the negatives and the dropout.
+        learning_rate: Peak, after the warm-up; it decays to zero along a cosine.
+        warmup: Steps of linear warm-up.
+        weight_decay: Decoupled decay of all matrices and tables (AdamW).
+        clip: Largest norm of the gradient.
+        ema: Decay of the running mean of the parameters that is used in place of the last ones;
+            0 uses the last ones.
+        in_batch: Negatives per step taken from the batch's own targets (so by popularity).
+        uniform: Negatives per step drawn uniformly from the catalogue, without repetition.
+        positions: Positions per window that OverArch learns from.
+        mined: Negatives per window found in the model's own index.
+        over_arch_uniform: Uniform negatives per window for OverArch.
+        refresh_every: Steps between two rebuilds of the index from the item tower.
+        tower_weight: Weight of the towers' sampled softmax.
+        list_weight: Weight of OverArch's softmax over its candidates.
+        task_weight: Weight of OverArch's cross entropy per task.
+    """
+
+    steps: int = 800
+    batch: int = 64
+    seed: int = 0
+    learning_rate: float = 2e-3
+    warmup: int = 50
+    weight_decay: float = 0.01
+    clip: float = 1.0
+    ema: float = 0.0
+    in_batch: int = 256
+    uniform: int = 1024
+    positions: int = 8
+    mined: int = 32
+    over_arch_uniform: int = 64
+    refresh_every: int = 50
+    tower_weight: float = 1.0
+    list_weight: float = 1.0
+    task_weight: float = 1.0

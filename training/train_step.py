@@ -1,0 +1,201 @@
+"""One pure training step: everything learns together, `train_step(state, batch)`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import flax.struct
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Float, Int
+
+from silverjax.batch import Items, Users, take_items
+from silverjax.model import ItemState, Model
+from silverjax.towers import UserState
+from training.config import TrainConfig
+from training.losses import binary_cross_entropy, masked_mean, sampled_softmax
+from training.negatives import first_of_each, mixed_pool, uniform_rows
+
+
+@flax.struct.dataclass
+class TrainBatch:
+    """Windows of interactions: at each position of the history, what came next.
+
+    Attributes:
+        users: Their `history` are the windows.
+        targets: The item chosen after each position; -1 where there is nothing to learn.
+        labels: Task labels of the targets.
+    """
+
+    users: Users
+    targets: Int[Array, "batch h"]
+    labels: Float[Array, "batch h tasks"]
+
+
+@flax.struct.dataclass
+class TrainState:
+    """All that a run carries from step to step.
+
+    Attributes:
+        step: Steps done.
+        params: Parameters of `Model`.
+        opt_state: State of the optimiser.
+        ema: Running mean of the parameters (a copy of them without one).
+        index: The model's index as of the last refresh; data, never differentiated.
+        key: Base of every random draw; folded with `step`, never replaced.
+    """
+
+    step: Int[Array, ""]
+    params: Any
+    opt_state: Any
+    ema: Any
+    index: Any
+    key: Array
+
+
+@flax.struct.dataclass
+class Corpus:
+    """What a step reads of the data set: the catalogue and how often each item was chosen."""
+
+    items: Items
+    frequency: Float[Array, "items"]
+
+
+def make_optimizer(config: TrainConfig) -> optax.GradientTransformation:
+    schedule = optax.warmup_cosine_decay_schedule(
+        0.0, config.learning_rate, config.warmup, max(config.steps, config.warmup + 1)
+    )
+    decayed = lambda params: jax.tree.map(lambda p: p.ndim > 1, params)  # noqa: E731
+    return optax.chain(
+        optax.clip_by_global_norm(config.clip),
+        optax.adamw(schedule, b2=0.98, weight_decay=config.weight_decay, mask=decayed),
+    )
+
+
+def make_train_step(
+    model: Model,
+    config: TrainConfig,
+    search: Callable[[Any, Float[Array, "n dim"], int], Int[Array, "n k"]],
+) -> Callable[[TrainState, TrainBatch, Corpus], tuple[TrainState, dict[str, Array]]]:
+    optimizer = make_optimizer(config)
+
+    def train_step(
+        state: TrainState, batch: TrainBatch, corpus: Corpus
+    ) -> tuple[TrainState, dict[str, Array]]:
+        key = jax.random.fold_in(state.key, state.step)
+
+        def loss(params: Any) -> tuple[Array, dict[str, Array]]:
+            return _loss(model, config, search, params, state.index, batch, corpus, key)
+
+        grads, metrics = jax.grad(loss, has_aux=True)(state.params)
+        updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
+        params = optax.apply_updates(state.params, updates)
+        decay = jnp.minimum(config.ema, (1.0 + state.step) / (10.0 + state.step))
+        ema = jax.tree.map(lambda e, p: decay * e + (1.0 - decay) * p, state.ema, params)
+        metrics["gradient_norm"] = optax.global_norm(grads)
+        new = state.replace(
+            step=state.step + 1,
+            params=params,
+            opt_state=opt_state,
+            ema=ema if config.ema else params,
+        )
+        return new, metrics
+
+    return train_step
+
+
+def _loss(model, config, search, params, index, batch, corpus, key):
+    keys = jax.random.split(key, 4)
+    variables = {"params": params}
+    user = model.apply(
+        variables, batch.users, train=True, method="embed_positions", rngs={"dropout": keys[0]}
+    )
+    items = model.apply(
+        variables, corpus.items, train=True, method="embed_items", rngs={"dropout": keys[1]}
+    )
+    tower = _tower_loss(config, user, items, batch, corpus, keys[2])
+    metrics = {"tower_loss": tower}
+    total = config.tower_weight * tower
+    if config.positions:
+        listwise, task = _over_arch_loss(
+            model, config, search, variables, index, user, items, batch, corpus, keys[3]
+        )
+        metrics |= {"list_loss": listwise, "task_loss": task}
+        total += config.list_weight * listwise + config.task_weight * task
+    metrics["loss"] = total
+    return total, metrics
+
+
+def seen_before(batch: TrainBatch, rows: Int[Array, "m"]) -> Array:
+    """[b, h, m]: whether item m is in the window up to position h."""
+    equal = (batch.users.history[:, :, None] == rows).astype(jnp.float32)
+    h = equal.shape[1]
+    return jnp.einsum("ij,bjm->bim", jnp.tril(jnp.ones((h, h))), equal) > 0
+
+
+def _tower_loss(config, user, items, batch, corpus, key):
+    pool = mixed_pool(
+        key, batch.targets, corpus.frequency, in_batch=config.in_batch, uniform=config.uniform
+    )
+    target = jnp.maximum(batch.targets, 0)
+    positive = jnp.sum(user.embedding * items.embedding[target], -1)
+    negatives = jnp.einsum("bhd,md->bhm", user.embedding, items.embedding[pool.rows])
+    keep = (pool.rows >= 0) & (pool.rows != batch.targets[..., None])
+    losses = sampled_softmax(positive, negatives, pool.logq, keep)
+    return masked_mean(losses, (batch.targets >= 0).astype(jnp.float32))
+
+
+def _over_arch_loss(model, config, search, variables, index, user, items, batch, corpus, key):
+    key_position, key_uniform, key_drop = jax.random.split(key, 3)
+    b, h = batch.targets.shape
+    n = corpus.frequency.shape[0]
+    # Positions to learn from: random ones, those with a target first.
+    p = min(config.positions, h)
+    order = jnp.argsort(jax.random.uniform(key_position, (b, h)) + (batch.targets < 0), axis=1)
+    at = jnp.sort(order[:, :p], axis=1)
+    pick = lambda x: jnp.take_along_axis(x, at.reshape(b, p, *[1] * (x.ndim - 2)), axis=1)  # noqa: E731
+    target, label = pick(batch.targets), pick(batch.labels)
+    here = UserState(
+        embedding=pick(user.embedding),
+        context=pick(user.context),
+        tokens=user.tokens,
+        age=pick(user.age),
+    )
+    per = max(1, config.mined // p)
+    found = search(index, jax.lax.stop_gradient(here.embedding).reshape(b * p, -1), per)
+    mined = found.reshape(b, p * per)
+    uniform = jax.vmap(lambda k: uniform_rows(k, n, config.over_arch_uniform))(
+        jax.random.split(key_uniform, b)
+    )
+    rows = jnp.concatenate([target, mined, uniform], 1)
+    logq = jnp.concatenate(
+        [jnp.zeros(p + p * per), jnp.full(uniform.shape[1], jnp.log(uniform.shape[1] / n))]
+    )
+    item = jax.tree.map(lambda x: x[jnp.maximum(rows, 0)], items)
+    logits = model.apply(
+        variables, here, item, train=True, method="score", rngs={"dropout": key_drop}
+    )  # [b, p, c, t]
+    # [b, p, c]: the column of each position's target; columns it may use as negatives.
+    first = first_of_each(rows)
+    is_target = (rows[:, None, :] == target[..., None]) & first[:, None, :]
+    seen = jnp.einsum(
+        "bph,bhc->bpc",
+        (here.age >= 0).astype(jnp.float32),
+        (batch.users.history[:, :, None] == rows[:, None, :]).astype(jnp.float32),
+    )
+    keep = first[:, None, :] & ~is_target & (seen == 0)
+    valid = (target >= 0).astype(jnp.float32)
+    positive = jnp.sum(jnp.where(is_target[..., None], logits, 0.0), axis=2)  # [b, p, t]
+    listwise = sampled_softmax(
+        positive,
+        jnp.moveaxis(logits, 3, 2),
+        logq,
+        jnp.broadcast_to(keep[:, :, None], (*keep.shape[:2], label.shape[-1], keep.shape[2])),
+    )
+    listwise = masked_mean(listwise, label * valid[..., None])
+    weight = jnp.where(keep, jnp.exp(-logq), 0.0)[..., None]
+    negative = jnp.sum(binary_cross_entropy(logits, 0.0) * weight, axis=2)
+    task = negative + binary_cross_entropy(positive, label)
+    return listwise, masked_mean(task.mean(-1), valid)
