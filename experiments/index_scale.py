@@ -1,7 +1,7 @@
 """Building an index of a million items: seconds, peak memory, bytes, and no recompiles.
 
-    python -m experiments.index_scale            # 1,000,000 x 64, four features
-    python -m experiments.index_scale --items 100000
+python -m experiments.index_scale            # 1,000,000 x 64, four features
+python -m experiments.index_scale --items 100000
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import resource
 import time
+from typing import Any
 
 import jax
 import numpy as np
@@ -17,7 +18,7 @@ from rich.console import Console
 from rich.table import Table
 
 import silverjax
-from experiments.results import write_result
+from experiments.results import FOLDER, write_result
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,7 +40,7 @@ class Study:
     seed: int = 0
 
 
-def corpus(study: Study) -> tuple[np.ndarray, dict[str, list[object]]]:
+def corpus(study: Study) -> tuple[np.ndarray, dict[str, list[Any]]]:
     """A mixture of 5,000 noisy clumps; language, country, 1 to 5 categories, creator."""
     rng = np.random.default_rng(study.seed)
     n = study.items
@@ -99,7 +100,13 @@ def main(study: Study) -> None:
     table.add_row(f"recompiles over {study.filters:,} new filters", str(compiles))
     table.add_row("one filtered search (k=100, 32 probes)", f"{search_ms:.1f} ms")
     console.print(table)
-    console.print(f"written to {write_result('index-scale', figures, study)}")
+    path = write_result(
+        FOLDER / f"index-scale-{study.items}.json",
+        study="experiments.index_scale",
+        settings=dataclasses.asdict(study),
+        figures=figures,
+    )
+    console.print(f"written to {path}")
 
 
 def recompiles(

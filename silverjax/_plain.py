@@ -1,8 +1,7 @@
-"""Model variables and configurations as plain data, and back: no pickles, no code.
+"""Pytrees and configurations as plain data, and back: no pickles, no code.
 
-Variables are nested mappings whose leaves are arrays, with the pytree classes of `CLASSES` in
-between. They are stored as arrays by name and one JSON description of everything else, so that
-loading needs no template:
+What has arrays is a nest of mappings and of the pytree classes of `CLASSES`. It is stored as
+arrays by name and one JSON description of everything else, so that loading needs no template:
 
     {"mapping": {name: ...}}                a dict
     {"class": "ItemIndex", "fields": ...}   a pytree class, by field
@@ -18,20 +17,22 @@ import enum
 import math
 import types
 import typing
-from collections.abc import Mapping
+import urllib.parse
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from silverjax.batch import Items, Users
 from silverjax.item_index import ItemCache, ItemIndex
 
 # Loading makes objects of these classes and of no others, whatever a file says.
-CLASSES: dict[str, type] = {cls.__name__: cls for cls in (ItemIndex, ItemCache)}
+CLASSES: dict[str, type] = {cls.__name__: cls for cls in (ItemIndex, ItemCache, Items, Users)}
 
 
-def split(node: Any, path: str = "variables") -> tuple[Any, Any]:
+def split(node: Any, path: str) -> tuple[Any, Any]:
     """Description of `node` (JSON) and its arrays (nested dicts of NumPy arrays, or one array).
 
     Raises:
@@ -59,23 +60,23 @@ def split(node: Any, path: str = "variables") -> tuple[Any, Any]:
     return description, array if array.size else {}  # Orbax refuses arrays without elements
 
 
-def join(description: Any, arrays: Any) -> Any:
-    """Undoes `split`, with JAX arrays on the default device."""
+def join(description: Any, arrays: Any, *, leaf: Callable[[np.ndarray], Any]) -> Any:
+    """Undoes `split`; `leaf` makes each array what the caller wants it to be."""
     if description is None:
         return None
     if "mapping" in description:
-        return {k: join(d, _child(arrays, k)) for k, d in description["mapping"].items()}
+        return _join_fields(description["mapping"], arrays, leaf)
     if "class" in description:
-        fields = {k: join(d, _child(arrays, k)) for k, d in description["fields"].items()}
+        fields = _join_fields(description["fields"], arrays, leaf)
         return make(_known_class(description["class"]), fields, where=description["class"])
     if "static" in description:
         return _static_from_json(description["static"])
     dtype, shape = jnp.dtype(description["array"]), tuple(description["shape"])
     if math.prod(shape) == 0:
-        return jnp.zeros(shape, dtype)
+        return leaf(np.zeros(shape, dtype))
     if arrays.dtype != dtype or arrays.shape != shape:
         raise ValueError(f"an array is {arrays.dtype}{arrays.shape}, described as {dtype}{shape}")
-    return jnp.asarray(arrays)
+    return leaf(arrays)
 
 
 def config_from_json(cls: Any, raw: Any, *, where: str = "config") -> Any:
@@ -121,13 +122,24 @@ def make(cls: Any, values: Mapping[str, Any], *, where: str) -> Any:
 def _split_fields(fields: dict[Any, Any], path: str, describe: Any) -> tuple[Any, Any]:
     parts, arrays = {}, {}
     for name, value in fields.items():
-        # Orbax joins names with dots: {"a": {"b": x}} and {"a.b": x} would be one array.
-        if not isinstance(name, str) or not name or set(name) & set("./\0"):
-            raise ValueError(f"{path} has the key {name!r}; keys are texts without '.' and '/'")
+        if not isinstance(name, str) or not name:
+            raise ValueError(f"{path} has the key {name!r}; keys must be texts")
         parts[name], below = split(value, f"{path}[{name!r}]")
         if isinstance(below, np.ndarray) or below:
-            arrays[name] = below
+            arrays[_stored_name(name)] = below
     return describe(parts), arrays
+
+
+def _join_fields(fields: Mapping[str, Any], arrays: Any, leaf: Any) -> dict[str, Any]:
+    return {
+        name: join(description, arrays.get(_stored_name(name), {}), leaf=leaf)
+        for name, description in fields.items()
+    }
+
+
+def _stored_name(name: str) -> str:
+    """Orbax joins names with dots: {"a": {"b": x}} and {"a.b": x} would be one array."""
+    return urllib.parse.quote(name, safe="").replace(".", "%2E")
 
 
 def _refuse_dtype(dtype: Any, path: str) -> None:
@@ -138,10 +150,6 @@ def _refuse_dtype(dtype: Any, path: str) -> None:
         raise ValueError(
             f"{path} is {dtype}, which JAX would load as {loaded}; convert it before publishing"
         )
-
-
-def _child(arrays: Any, name: str) -> Any:
-    return arrays.get(name, {})
 
 
 def _known_class(name: str) -> type:

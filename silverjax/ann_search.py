@@ -17,9 +17,9 @@ from jaxtyping import Array, ArrayLike, Bool, Float, Int, UInt32
 from pallas_kernels.int8_search.api import int8_search
 from silverjax.bloom_filter import admits, eligibility
 from silverjax.filter_plan import FilterPlan
-from silverjax.index_config import BLOCK
 from silverjax.item_index import ItemIndex
 from silverjax.quantize import quantize
+from silverjax.slot_bits import distinct, slot_bits, slots_of
 
 # Room for candidates that the exact check will strike out; a second pass is then rare.
 _SPARE = 32
@@ -109,7 +109,9 @@ def _check(
     rescore: float | None,
 ) -> None:
     if queries.ndim != 2 or queries.shape[1] != index.dim:
-        raise ValueError(f"queries have shape {queries.shape}; the index needs [batch, {index.dim}]")
+        raise ValueError(
+            f"queries have shape {queries.shape}; the index needs [batch, {index.dim}]"
+        )
     if not 1 <= probes <= index.clusters:
         raise ValueError(f"{probes=} must be from 1 to the index's {index.clusters} clusters")
     if not probes <= max_probes <= index.clusters:
@@ -149,7 +151,7 @@ def _search(
     padded = jnp.pad(queries, ((0, 0), (0, index.codes.shape[2] - index.dim)))
     codes = quantize(padded)
     affinity = jnp.where(finite[:, None], padded @ index.centroids.T, -jnp.inf)
-    excluded = None if exclude is None else _distinct(_slots_of(index, exclude))
+    excluded = None if exclude is None else distinct(slots_of(index, exclude))
     wanted = k if rescore is None else min(round(k * rescore), probes * index.slots_per_cluster)
     sizes = index.cluster_sizes()
     each = jnp.arange(batch)[:, None]
@@ -162,7 +164,7 @@ def _search(
         chosen = jnp.sort(jnp.where(near > -jnp.inf, chosen, -1), axis=1)
         words = eligibility(index, plan, chosen, backend=backend)
         if excluded is not None:
-            words &= ~_bits(chosen, words.shape[2], index.slots_per_cluster, excluded)
+            words &= ~slot_bits(chosen, words.shape[2], index.slots_per_cluster, excluded)
         scores, slots = _verified(index, plan, codes, chosen, words, wanted, backend)
         scores, slots = _merge((state.scores, state.slots), (scores, slots), wanted)
         known = jnp.where(chosen < 0, 0, sizes[jnp.maximum(chosen, 0)])
@@ -231,12 +233,12 @@ def _verified(
     fetched = min(wanted + _SPARE, clusters.shape[1] * index.slots_per_cluster)
     batch = clusters.shape[0]
 
-    def again(state: tuple[Array, ...]) -> tuple[Array, ...]:
-        eligible, *_ = state
+    def again(state: tuple[Array, Array, Array, Array]) -> tuple[Array, Array, Array, Array]:
+        eligible = state[0]
         scores, slots = find(eligible, k=fetched, backend=backend)
         right = admits(index, plan, slots)
         wrong = jnp.where(right, -1, slots)
-        struck = _bits(clusters, eligible.shape[2], index.slots_per_cluster, wrong)
+        struck = slot_bits(clusters, eligible.shape[2], index.slots_per_cluster, wrong)
         # Enough, or nothing left to fetch: otherwise what was struck out made way for others.
         enough = (jnp.sum(right, axis=1) >= wanted) | (slots[:, -1] < 0)
         scores = jnp.where(right, scores, -jnp.inf)
@@ -263,40 +265,6 @@ def _merge(
     scores, slots = (jnp.concatenate(pair, axis=1) for pair in zip(one, other, strict=True))
     negative, slots = jax.lax.sort((-scores, slots), num_keys=2)
     return -negative[:, :k], slots[:, :k]
-
-
-def _slots_of(index: ItemIndex, rows: Int[Array, "batch n"]) -> Int[Array, "batch n"]:
-    """Slots of catalogue rows; -1 for rows outside the catalogue or without an item."""
-    inside = (rows >= 0) & (rows < index.capacity)
-    return jnp.where(inside, index.slots[jnp.where(inside, rows, 0)], -1)
-
-
-def _distinct(slots: Int[Array, "batch n"]) -> Int[Array, "batch n"]:
-    """Replaces repeats by -1 (and sorts)."""
-    slots = jnp.sort(slots, axis=1)
-    repeat = jnp.pad(slots[:, 1:] == slots[:, :-1], ((0, 0), (1, 0)))
-    return jnp.where(repeat, -1, slots)
-
-
-def _bits(
-    clusters: Int[Array, "batch probes"],
-    words: int,
-    slots_per_cluster: int,
-    slots: Int[Array, "batch n"],
-) -> UInt32[Array, "batch probes words"]:
-    """Eligibility words with the bits of `slots` set; -1 and clusters not probed are left out.
-
-    `clusters` ascend within a row and `slots` are distinct: adding their bits is OR-ing them.
-    """
-    cluster, position = slots // slots_per_cluster, slots % slots_per_cluster
-    probe = jax.vmap(jnp.searchsorted)(clusters, cluster)
-    probe = jnp.minimum(probe, clusters.shape[1] - 1)
-    probed = (jnp.take_along_axis(clusters, probe, axis=1) == cluster) & (slots >= 0)
-    word = jnp.where(probed, position // BLOCK, words)  # past the end: dropped
-    bit = jnp.uint32(1) << (position % BLOCK).astype(jnp.uint32)
-    each = jnp.arange(slots.shape[0])[:, None]
-    empty = jnp.zeros((*clusters.shape, words), jnp.uint32)
-    return empty.at[each, probe, word].add(bit, mode="drop")
 
 
 def _rescored(

@@ -11,7 +11,7 @@ from jaxtyping import Int, UInt32
 from silverjax.filter_plan import digest
 
 Value = str | int
-Attributes = Mapping[str, Sequence[Value | None | Sequence[Value]]]
+Attributes = Mapping[str, Sequence[Value | Sequence[Value] | None]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,7 +92,7 @@ def _number(feature: str, flat: list[object]) -> tuple[np.ndarray, list[bytes]]:
         numbers = np.fromiter((seen.setdefault(v, len(seen)) for v in flat), np.int64, len(flat))
     except TypeError as error:
         raise TypeError(
-            f"attribute {feature!r}: values are strings or integers, one or a list per item ({error})"
+            f"attribute {feature!r}: give strings or integers, one or a list per item ({error})"
         ) from error
     named: dict[str, int] = {}
     of_value = [named.setdefault(_name(feature, value), len(named)) for value in seen]

@@ -15,8 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Int, UInt32
 
-from pallas_kernels.bloom_probe.api import bloom_probe
-from pallas_kernels.bloom_probe.plan import evaluate
+from pallas_kernels.bloom_probe.api import bloom_probe, evaluate
 from silverjax.index_config import BLOCK
 from silverjax.item_index import LIVE_ROW, ItemIndex
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Sequence
+from typing import Any
 
 import jax
 import numpy as np
@@ -26,6 +27,7 @@ class Catalogue:
         items: Encoded content features of all item rows.
         user_ids: External id of each user row.
         users: Encoded profiles and histories of all user rows, as of publication.
+        seen: Item rows each user row has chosen, oldest first; may be left empty.
     """
 
     item_ids: Sequence[str]
@@ -34,6 +36,7 @@ class Catalogue:
     items: Items
     user_ids: Sequence[str]
     users: Users
+    seen: Sequence[Sequence[int]] = ()
 
     def user_row(self, user_id: str) -> int:
         """The row of a user.
@@ -89,9 +92,6 @@ def stranger(like: Users, batch: int) -> Users:
         return np.zeros((batch, *np.shape(column)[1:]), np.asarray(column).dtype)
 
     empty = jax.tree.map(nothing, like)
-    return Users(
-        id=np.full(batch, -1, np.int32),
-        features=empty.features,
-        history=np.full_like(empty.history, -1),
-        history_labels=empty.history_labels,
-    )
+    nobody: Any = np.full(batch, -1, np.int32)
+    nothing_seen: Any = np.full_like(empty.history, -1)
+    return dataclasses.replace(empty, id=nobody, history=nothing_seen)

@@ -96,5 +96,5 @@ class RetrieverConfig:
 
     tower: TowerConfig = TowerConfig()
     over_arch: OverArchConfig = OverArchConfig()
-    index: IndexConfig = IndexConfig()
-    search: SearchConfig = SearchConfig()
+    index: IndexConfig = IndexConfig()  # noqa: RUF009 (frozen)
+    search: SearchConfig = SearchConfig()  # noqa: RUF009 (frozen)

@@ -19,7 +19,8 @@ from typing import NoReturn
 
 _DEEPEST = 50  # nested brackets and NOTs; keeps the recursion far from Python's own limit
 _TOKENS = re.compile(
-    r"""(?P<space>\s+) | (?P<quoted>"(?:[^"\\]|\\.)*") | (?P<mark>[()&|!:,]) | (?P<word>[\w.\-]+)""",
+    r"""(?P<space>\s+) | (?P<quoted>"(?:[^"\\]|\\.)*")
+    | (?P<mark>[()&|!:,]) | (?P<word>[\w.\-]+)""",
     re.VERBOSE | re.DOTALL,
 )
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 from collections.abc import Sequence
+from typing import Any
 
 import flax.struct
 import numpy as np
 from jaxtyping import Bool, Int
 
-from pallas_kernels.bloom_probe import plan as kernel
+from pallas_kernels.bloom_probe import api as kernel
 from silverjax import filter_language as language
 from silverjax.bloom_filter import bloom_rows
 from silverjax.index_config import doubled_to_fit
@@ -112,7 +113,9 @@ class _Vocabulary:
             return None
         hashes = self._index.hashes
         if column := int(self._columns[at]):
-            return _Leaf(at, negated, kernel.COMPLEMENT if negated else kernel.ROWS, (column,) * hashes)
+            return _Leaf(
+                at, negated, kernel.COMPLEMENT if negated else kernel.ROWS, (column,) * hashes
+            )
         bits = bloom_rows(np.asarray(self._index.vocabulary)[at], self._index.bloom_bits, hashes)
         rows = tuple(int(1 + self._index.columns + bit) for bit in bits)
         return _Leaf(at, negated, kernel.ONES if negated else kernel.ROWS, rows, exact=False)
@@ -207,4 +210,6 @@ def _stack(programs: Sequence[_Program], leaves: int, hashes: int) -> FilterPlan
             terms[query, at] = leaf.term
             negated[query, at] = leaf.negated
         exact[query] = all(leaf.exact for leaf in one.leaves)
-    return FilterPlan(kernel.Plan(rows=rows, modes=modes, program=code), terms, negated, exact)
+    # NumPy arrays become the device's when a jitted function takes them, not one by one here.
+    probe: Any = kernel.Plan(rows=rows, modes=modes, program=code)  # type: ignore[arg-type]
+    return FilterPlan(probe, terms, negated, exact)

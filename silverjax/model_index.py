@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from typing import Any
 
@@ -45,7 +46,7 @@ def index_catalogue(
     def room(column: jax.Array) -> jax.Array:
         return jnp.pad(column, ((0, index.capacity - column.shape[0]), (0, 0)))
 
-    return index.replace(cache=ItemCache(room(state.embedding), room(state.inputs)))
+    return dataclasses.replace(index, cache=ItemCache(room(state.embedding), room(state.inputs)))
 
 
 def embed_catalogue(model: Model, params: Any, items: Items) -> ItemState:
@@ -54,12 +55,12 @@ def embed_catalogue(model: Model, params: Any, items: Items) -> ItemState:
     parts = []
     for start in range(0, n, _AT_ONCE):
         # Past the end the last item is embedded again, so that every call has one shape.
-        rows = np.minimum(np.arange(start, start + min(_AT_ONCE, n)), n - 1)
+        rows = jnp.minimum(jnp.arange(start, start + min(_AT_ONCE, n)), n - 1)
         parts.append(_embed(model, params, take_items(items, rows)))
     return jax.tree.map(lambda *columns: jnp.concatenate(columns)[:n], *parts)
 
 
 @functools.partial(jax.jit, static_argnums=0)
 def _embed(model: Model, params: Any, items: Items) -> ItemState:
-    state: ItemState = model.apply({"params": params}, items, method="embed_items")
-    return state
+    state: Any = model.apply({"params": params}, items, method="embed_items")
+    return state  # type: ignore[no-any-return]

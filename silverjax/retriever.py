@@ -65,7 +65,7 @@ class Retriever(Model):
         answer = jax.jit(retriever.apply)(variables, request)
     """
 
-    def __call__(self, request: Request) -> Answer:
+    def __call__(self, request: Request) -> Answer:  # type: ignore[override]  # a Model scores
         """Stages 2 to 7 (SilverTorch, arXiv 2511.14881: index as model)."""
         index: ItemIndex = self.get_variable("index", "items")
         sizes = self.config.search.fitted(index.clusters, index.slots_per_cluster)

@@ -8,8 +8,8 @@ nowhere else. It holds arrays and JSON: no pickles, no code, so loading runs not
         manifest.sha256     SHA-256 of the manifest (`sha256sum -c manifest.sha256` checks it)
         config.json         RetrieverConfig
         schema.json         Schema
-        variables.json      structure, static fields, dtypes and shapes of the variables
-        arrays/             their values (Orbax)
+        arrays.json         structure, static fields, dtypes and shapes of what has arrays
+        arrays/             their values: the variables, and the catalogue's features (Orbax)
         catalogue/          ids, titles and readable attributes, one column a file
 
 The latest version is the one with the highest number; a version is visible only once it is
@@ -23,55 +23,23 @@ import datetime
 import importlib.metadata
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 import silverjax
 from silverjax import _durable, _plain
+from silverjax.catalogue import Catalogue
 from silverjax.config import RetrieverConfig
 from silverjax.schema import Schema
 from silverjax.snapshot_errors import NoSnapshotError, SnapshotError
 
 _ARRAYS = "arrays"
-_COLUMNS = ("item_ids", "titles", "user_ids", "attributes")
-
-
-@dataclasses.dataclass(frozen=True)
-class Catalogue:
-    """What people call the rows.
-
-    Attributes:
-        item_ids: External id of each item row; no two alike.
-        titles: Readable title of each item row.
-        user_ids: External id of each user row; no two alike.
-        attributes: Filter feature -> the readable values of each item row.
-    """
-
-    item_ids: Sequence[str]
-    titles: Sequence[str]
-    user_ids: Sequence[str] = ()
-    attributes: Mapping[str, Sequence[Sequence[str]]] = dataclasses.field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        for name in ("item_ids", "titles", "user_ids"):
-            given = getattr(self, name)
-            column = given.tolist() if isinstance(given, np.ndarray) else list(given)
-            if not all(isinstance(value, str) for value in column):
-                raise ValueError(f"Catalogue.{name} holds values that are not text")
-            if name != "titles" and len(set(column)) != len(column):
-                raise ValueError(f"Catalogue.{name} names a row twice; ids must differ")
-            object.__setattr__(self, name, column)
-        lists = {name: list(map(_as_list, col)) for name, col in self.attributes.items()}
-        object.__setattr__(self, "attributes", lists)
-        for name, column in {"titles": self.titles, **lists}.items():
-            if len(column) != len(self.item_ids):
-                raise ValueError(
-                    f"Catalogue: {name} has {len(column)} rows, item_ids has {len(self.item_ids)}"
-                )
+_COLUMNS = ("item_ids", "titles", "user_ids", "attributes", "seen")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,7 +52,7 @@ class Snapshot:
         variables: `{"params": ..., "index": {"items": ItemIndex}}`, as published.
         config: Settings of the model.
         schema: Features and tasks.
-        catalogue: Ids, titles and attributes by row.
+        catalogue: Ids, titles, attributes and encoded features by row, on the host (NumPy).
         manifest: The verified manifest; what the publisher added is under "info".
     """
 
@@ -119,14 +87,19 @@ def publish(
     Raises:
         DiskFullError: There is no room; nothing is left behind.
         SnapshotError: `version` is not above the latest.
-        ValueError: Something in `variables` would not come back exactly.
+        ValueError: Something in `variables` would not come back exactly, or the columns of the
+            catalogue do not fit one another.
     """
-    description, arrays = _plain.split(variables)
+    columns = _checked_columns(catalogue)
+    structure, arrays = {}, {}
+    encoded = {"items": catalogue.items, "users": catalogue.users}
+    for name, tree in {"variables": variables, "catalogue": encoded}.items():
+        structure[name], arrays[name] = _plain.split(tree, name)
     texts = {
         "config.json": _json(dataclasses.asdict(config)),
         "schema.json": schema.to_json().encode(),
-        "variables.json": _json(description),
-        **{f"catalogue/{name}.json": _json(getattr(catalogue, name)) for name in _COLUMNS},
+        "arrays.json": _json(structure),
+        **{f"catalogue/{name}.json": _json(column) for name, column in columns.items()},
     }
     values = jax.tree.leaves(arrays)
 
@@ -134,7 +107,7 @@ def publish(
         for name, data in texts.items():
             _durable.write_file(folder / name, data)
         if values:
-            _save_arrays(folder / _ARRAYS, arrays)
+            _save_arrays(folder / _ARRAYS, {name: a for name, a in arrays.items() if a})
 
     return _durable.write_version(
         Path(root),
@@ -168,14 +141,19 @@ def load_snapshot(path: str | os.PathLike[str]) -> Snapshot:
 
     try:
         manifest = _durable.verify(folder)
-        description = read("variables.json")
+        structure = read("arrays.json")
+        arrays = _load_arrays(folder / _ARRAYS)
+        columns = {name: read(f"catalogue/{name}.json") for name in _COLUMNS}
+        encoded = _plain.join(structure["catalogue"], arrays.get("catalogue", {}), leaf=np.asarray)
         return Snapshot(
             version=manifest["version"],
             path=folder,
-            variables=_plain.join(description, _load_arrays(folder / _ARRAYS)),
+            variables=_plain.join(
+                structure["variables"], arrays.get("variables", {}), leaf=jnp.asarray
+            ),
             config=_plain.config_from_json(RetrieverConfig, read("config.json")),
             schema=Schema.from_json((folder / "schema.json").read_text()),
-            catalogue=Catalogue(**{name: read(f"catalogue/{name}.json") for name in _COLUMNS}),
+            catalogue=Catalogue(**columns, **encoded),
             manifest=manifest,
         )
     except (AttributeError, KeyError, TypeError, ValueError) as error:
@@ -207,8 +185,38 @@ def _resolve(path: Path) -> Path:
     return found[-1]
 
 
-def _as_list(values: Any) -> list[Any]:
-    return [values] if isinstance(values, str | int) else list(values)
+def _checked_columns(catalogue: Catalogue) -> dict[str, Any]:
+    """The readable part of a catalogue as JSON values, one row for each id."""
+    columns: dict[str, Any] = {}
+    for name in ("item_ids", "titles", "user_ids"):
+        given = getattr(catalogue, name)
+        columns[name] = given.tolist() if isinstance(given, np.ndarray) else list(given)
+        if not all(isinstance(value, str) for value in columns[name]):
+            raise ValueError(f"Catalogue.{name} holds values that are not text")
+        if name != "titles" and len(set(columns[name])) != len(columns[name]):
+            raise ValueError(f"Catalogue.{name} names a row twice; ids must differ")
+    columns["attributes"] = {
+        name: [[values] if isinstance(values, str | int) else list(values) for values in column]
+        for name, column in catalogue.attributes.items()
+    }
+    for name, column in {"titles": columns["titles"], **columns["attributes"]}.items():
+        if len(column) != len(columns["item_ids"]):
+            raise ValueError(
+                f"Catalogue: {name} has {len(column)} rows, item_ids {len(columns['item_ids'])}"
+            )
+    columns["seen"] = [[int(row) for row in rows] for rows in catalogue.seen]
+    if columns["seen"] and len(columns["seen"]) != len(columns["user_ids"]):
+        raise ValueError(
+            f"Catalogue: seen has {len(columns['seen'])} rows, user_ids {len(columns['user_ids'])}"
+        )
+    for ids, rows in (("item_ids", catalogue.items), ("user_ids", catalogue.users)):
+        for leaf in jax.tree.leaves(rows):
+            if leaf.shape[:1] != (len(columns[ids]),):
+                raise ValueError(
+                    f"Catalogue: an array of {type(rows).__name__} has shape {leaf.shape}; its "
+                    f"first axis must have {len(columns[ids])} rows, like {ids}"
+                )
+    return columns
 
 
 def _save_arrays(folder: Path, arrays: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -14,7 +15,8 @@ ROOT = Path(__file__).parents[1]
 
 
 def test_project_keeps_its_rules() -> None:
-    assert architecture.violations(ROOT) == []
+    found = architecture.violations(ROOT)
+    assert not found, "\n".join(found)
 
 
 def test_every_package_is_there() -> None:
@@ -51,9 +53,9 @@ def test_checker_finds(tmp_path: Path, name: str, source: str, complaint: str) -
     path = tmp_path / name
     path.parent.mkdir(exist_ok=True)
     path.write_text(source)
-    with pytest.raises(AssertionError, match=complaint):
-        assert architecture.violations(tmp_path) == []
-    assert len(architecture.violations(tmp_path)) == 1
+    found = architecture.violations(tmp_path)
+    assert len(found) == 1
+    assert re.search(complaint, found[0])
 
 
 @pytest.mark.parametrize(

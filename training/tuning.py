@@ -9,7 +9,6 @@ best setting need not lie on its edge, and the number of iterations is tuned wit
 from __future__ import annotations
 
 import dataclasses
-import functools
 import itertools
 from collections.abc import Callable, Iterator, Mapping
 
@@ -21,6 +20,7 @@ from training.evaluate import evaluate
 from training.splits import Cases, Split
 
 METRIC = "ndcg@20"
+Point = tuple[int | float, ...]  # one value per axis of the grid
 _SEEDS = 3  # fits per finalist: one seed's luck must not choose the settings
 _FINALISTS = 5
 _PATIENCE = 2  # judgements without a new best, in the second half of them, that end a fit
@@ -67,39 +67,56 @@ def tune(
     wins. Deterministic in its arguments.
 
     Args:
+        method: What to tune.
+        split: Its test cases are not looked at.
+        users: Rows of the user table.
+        items: Rows of the item table.
+        seed: Of the first fit; the finalists' other fits take the next ones.
         progress: Called after every fit.
     """
-    judge = functools.partial(
-        _trial, method, split.train, split.validation, users=users, items=items
-    )
-    tried: dict[tuple[int | float, ...], Trial] = {}
+    curves: dict[Point, list[dict[int, float]]] = {}
 
-    def attempt(point: tuple[int | float, ...]) -> None:
-        if point not in tried:
-            tried[point] = judge(dict(zip(method.grid, point)), seed=seed)
-            if progress is not None:
-                progress(tried[point])
+    def attempt(point: Point) -> None:
+        curves.setdefault(point, []).append(
+            _curve(
+                method,
+                split.train,
+                split.validation,
+                dict(zip(method.grid, point)),
+                users=users,
+                items=items,
+                seed=seed + len(curves.get(point, ())),
+            )
+        )
+        if progress is not None:
+            progress(trial(point))
+
+    def trial(point: Point) -> Trial:
+        """The number of iterations with the best mean over the seeds so far."""
+        shared = set.intersection(*map(set, curves[point]))
+        means = {n: float(np.mean([c[n] for c in curves[point]])) for n in sorted(shared)}
+        best = _best(means)
+        settings = {**dict(zip(method.grid, point)), "iterations": best}
+        return Trial(settings, means[best], len(curves[point]))
 
     for point in itertools.product(*(method.start[name] for name in method.grid)):
         attempt(point)
     centre = None
-    while centre != (best := max(tried, key=lambda point: tried[point].score)):
+    while centre != (best := max(curves, key=lambda point: trial(point).score)):
         centre = best
         for point in _neighbours(method, centre):
+            if point not in curves:
+                attempt(point)
+    ranked = sorted(curves, key=lambda point: -trial(point).score)
+    for point in ranked[:_FINALISTS]:
+        for _ in range(_SEEDS - 1):
             attempt(point)
-    ranked = sorted(tried.values(), key=lambda trial: -trial.score)
-    finalists = [_judged_again(judge, trial, seed, progress) for trial in ranked[:_FINALISTS]]
-    finalists.sort(key=lambda trial: -trial.score)
-    edges = {**method.grid, "iterations": method.iterations}
-    on_edge = (
-        name
-        for name, value in finalists[0].settings.items()
-        if value in (edges[name][0], edges[name][-1]) and value != 0  # nothing lies below 0
-    )
-    return Tuned(finalists[0], (*finalists, *ranked[_FINALISTS:]), tuple(on_edge))
+    finalists = sorted(map(trial, ranked[:_FINALISTS]), key=lambda one: -one.score)
+    trials = (*finalists, *map(trial, ranked[_FINALISTS:]))
+    return Tuned(finalists[0], trials, _on_edge(method, finalists[0].settings))
 
 
-def _trial(
+def _curve(
     method: Method,
     train: Interactions,
     validation: Cases,
@@ -108,8 +125,8 @@ def _trial(
     users: int,
     items: int,
     seed: int,
-) -> Trial:
-    """One fit, judged after each of `method.iterations`; the best of them counts."""
+) -> dict[int, float]:
+    """One fit, judged after each of `method.iterations`, as far as it is worth going."""
     scores: dict[int, float] = {}
     half = len(method.iterations) // 2
 
@@ -132,34 +149,23 @@ def _trial(
 
     longest = {**settings, "iterations": method.iterations[-1]}
     fit(method, longest, train, users=users, items=items, seed=seed, on_iteration=judge)
-    return Trial({**settings, "iterations": _best(scores)}, max(scores.values()))
+    return scores
 
 
 def _best(scores: Mapping[int, float]) -> int:
     return max(scores, key=lambda iterations: scores[iterations])
 
 
-def _judged_again(
-    judge: Callable[..., Trial],
-    trial: Trial,
-    seed: int,
-    progress: Callable[[Trial], None] | None,
-) -> Trial:
-    """The mean over several seeds in place of the one that brought the settings to the final."""
-    settings = {n: value for n, value in trial.settings.items() if n != "iterations"}
-    again = [judge(settings, seed=seed + extra) for extra in range(1, _SEEDS)]
-    for other in again:
-        if progress is not None:
-            progress(other)
-    together = [trial, *again]
-    iterations = sorted(int(one.settings["iterations"]) for one in together)[_SEEDS // 2]
-    mean = float(np.mean([one.score for one in together]))
-    return Trial({**settings, "iterations": iterations}, mean, _SEEDS)
+def _on_edge(method: Method, settings: Settings) -> tuple[str, ...]:
+    values = {**method.grid, "iterations": method.iterations}
+    return tuple(
+        name
+        for name, value in settings.items()
+        if value in (values[name][0], values[name][-1]) and value != 0  # nothing lies below 0
+    )
 
 
-def _neighbours(
-    method: Method, point: tuple[int | float, ...]
-) -> Iterator[tuple[int | float, ...]]:
+def _neighbours(method: Method, point: Point) -> Iterator[Point]:
     for axis, (values, value) in enumerate(zip(method.grid.values(), point)):
         at = values.index(value)
         for other in (at - 1, at + 1):

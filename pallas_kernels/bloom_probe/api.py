@@ -5,7 +5,16 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
-from pallas_kernels.bloom_probe.plan import Plan
+from pallas_kernels.bloom_probe.plan import AND as AND
+from pallas_kernels.bloom_probe.plan import COMPLEMENT as COMPLEMENT
+from pallas_kernels.bloom_probe.plan import NO_OP as NO_OP
+from pallas_kernels.bloom_probe.plan import ONES as ONES
+from pallas_kernels.bloom_probe.plan import OR as OR
+from pallas_kernels.bloom_probe.plan import ROWS as ROWS
+from pallas_kernels.bloom_probe.plan import STACK_DEPTH as STACK_DEPTH
+from pallas_kernels.bloom_probe.plan import ZEROS as ZEROS
+from pallas_kernels.bloom_probe.plan import Plan as Plan
+from pallas_kernels.bloom_probe.plan import evaluate as evaluate
 from pallas_kernels.checks import check_array
 from pallas_kernels.dispatch import Backend, Op
 

@@ -25,7 +25,6 @@ def int8_search(
 ) -> tuple[jax.Array, jax.Array]:  # fmt: skip
     """See `api.int8_search`."""
     capacity, dim = codes.shape[1:]
-    slot = jnp.arange(capacity)
     known = (clusters >= 0) & (clusters < codes.shape[0])  # [B, N]
     cluster = jnp.where(known, clusters, 0)
 
@@ -39,8 +38,10 @@ def int8_search(
         return (dot.astype(jnp.float32) * scales[c]) * query_scales[:, None]
 
     scores = jnp.swapaxes(jax.lax.map(score, cluster.T), 0, 1)  # [B, N, S]
-    bits = eligible[:, :, slot // 32] >> (slot % 32).astype(jnp.uint32)[None, None] & 1
-    scores = jnp.where((bits == 1) & known[:, :, None], scores, -jnp.inf)
+    bits = eligible[..., None] >> jnp.arange(32, dtype=jnp.uint32)[None, None, None] & 1
+    keep = (bits == 1).reshape(*clusters.shape, -1)[:, :, :capacity] & known[:, :, None]
+    # top_k puts -0.0 below 0.0; here they tie.
+    scores = jnp.where(keep, jnp.where(scores == 0, 0.0, scores), -jnp.inf)
     best, place = jax.lax.top_k(scores.reshape(scores.shape[0], -1), k)  # ties: lower place first
     slots = jnp.take_along_axis(cluster, place // capacity, axis=1) * capacity + place % capacity
     return best, jnp.where(best == -jnp.inf, -1, slots)

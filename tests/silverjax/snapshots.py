@@ -10,7 +10,9 @@ import jax.numpy as jnp
 import numpy as np
 
 import silverjax
-from silverjax import _durable, snapshot
+from silverjax import _durable
+from silverjax.batch import Items, Users
+from silverjax.catalogue import Catalogue
 from silverjax.config import OverArchConfig, RetrieverConfig, TowerConfig
 from silverjax.item_index import ItemCache, ItemIndex
 from silverjax.schema import Feature, FeatureKind, Schema
@@ -23,11 +25,28 @@ SCHEMA = Schema(
     tasks=("chosen", "liked"),
 )
 CONFIG = RetrieverConfig(tower=TowerConfig(dim=16), over_arch=OverArchConfig(kind="cross"))
-CATALOGUE = snapshot.Catalogue(
+
+
+def host(values: Any, dtype: Any = np.int32) -> Any:
+    """A NumPy array, where annotations speak of JAX's."""
+    return np.asarray(values, dtype)
+
+
+CATALOGUE = Catalogue(
     item_ids=["a", "b", "ü/../x"],
     titles=["Toy Story (1995)", "", "七人の侍"],
+    attributes={"genre": [["comedy", "animation"], [], ["drama"]]},
+    items=Items(
+        id=host([0, 1, 2]),
+        features={"genre": host([[1, 2], [0, 0], [3, 0]])},
+    ),
     user_ids=["u1", "u2"],
-    attributes={"genre": [["comedy", "animation"], [], ["drama"]], "language": ["en", "en", "ja"]},
+    users=Users(
+        id=host([0, 1]),
+        features={"age.in/years": host([0.5, -1.5], np.float32)},
+        history=host([[-1, 0, 2]] * 2),
+        history_labels=host(np.zeros((2, 3, 2)), np.float32),
+    ),
 )
 
 

@@ -22,7 +22,10 @@ def corpus() -> tuple[np.ndarray, dict[str, list[int]]]:
     rng = np.random.default_rng(0)
     points = rng.normal(size=(ITEMS, DIM)).astype(np.float32)
     points[700:720] = points[700]  # duplicates: ties
-    return points, {"tag": rng.integers(0, 200, ITEMS).tolist(), "half": [i % 2 for i in range(ITEMS)]}
+    return points, {
+        "tag": rng.integers(0, 200, ITEMS).tolist(),
+        "half": [i % 2 for i in range(ITEMS)],
+    }
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +76,14 @@ def test_probing_equals_brute_force_over_the_probed_items(
     np.testing.assert_allclose(found.coverage, np.asarray(found.probed) / ITEMS, rtol=1e-6)
 
 
-FILTERS = ["half:1", "tag:7", "NOT tag:7", "tag:7 OR (half:0 AND NOT tag IN (1, 2, 3))", "", "tag:x"]
+FILTERS = [
+    "half:1",
+    "tag:7",
+    "NOT tag:7",
+    "tag:7 OR (half:0 AND NOT tag IN (1, 2, 3))",
+    "",
+    "tag:x",
+]
 
 
 @pytest.mark.parametrize("probes", [1, 5, CLUSTERS])
@@ -119,7 +129,9 @@ def test_excluded_items_do_not_return_and_others_take_their_place(
 ) -> None:
     first = np.asarray(search(index, queries, k=40, probes=CLUSTERS).rows)
     # Repeats, rows that do not exist and padding are harmless.
-    seen = np.concatenate([first[:, :10], first[:, :3], np.full((6, 2), -1), np.full((6, 1), 10**6)], 1)
+    seen = np.concatenate(
+        [first[:, :10], first[:, :3], np.full((6, 2), -1), np.full((6, 1), 10**6)], 1
+    )
     second = np.asarray(search(index, queries, k=30, probes=CLUSTERS, exclude=seen).rows)
     np.testing.assert_array_equal(second, first[:, 10:])
 

@@ -29,7 +29,6 @@ CONFIGS = [
 ]
 
 
-
 def random_corpus(rng: np.random.Generator) -> dict[str, list[list[str | int]]]:
     def some(pool: list[str | int], most: int) -> list[list[str | int]]:
         sizes = rng.integers(0, most + 1, ITEMS)

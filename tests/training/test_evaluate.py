@@ -46,7 +46,8 @@ def test_evaluate_matches_plain_python(cases: Cases, batch: int) -> None:
 
 
 def test_evaluate_gives_batches_of_one_shape_without_targets(cases: Cases) -> None:
-    shapes, done = set(), []
+    shapes = set()
+    done: list[int] = []
 
     def ranker(batch: Batch, k: int) -> np.ndarray:
         shapes.add((batch.user.shape, batch.history.shape, batch.exclude.shape))
@@ -95,8 +96,7 @@ def test_evaluate_rejects_cut_offs_past_the_catalogue(cases: Cases) -> None:
 
 
 def test_compare_separates_methods_that_differ_and_no_others(cases: Cases) -> None:
-    small = {"recall_at": (3,), "ndcg_at": ()}
-    result = evaluate(rank_by_scores(scores), cases, items=ITEMS, **small)
+    result = evaluate(rank_by_scores(scores), cases, items=ITEMS, recall_at=(3,), ndcg_at=())
     rng = np.random.default_rng(0)
     noise = rng.normal(size=900)
 

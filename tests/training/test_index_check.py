@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 
@@ -98,7 +100,7 @@ def test_loss_counts_what_a_search_withholds() -> None:
     filters = {0.05: [FilterQuery("few", few)]}
     shapes = set()
 
-    def searcher(given: np.ndarray, texts: list[str]) -> np.ndarray:
+    def searcher(given: np.ndarray, texts: Sequence[str]) -> np.ndarray:
         shapes.add((given.shape, len(texts)))
         eligible = np.stack([few if text else np.ones(40, bool) for text in texts])
         return np.asarray(exact_top(given, items, eligible, k=6))[:, 1:]

@@ -34,12 +34,13 @@ def recbole(folder: pathlib.Path, *, graph: bool = True) -> pathlib.Path:
             "8\t17\tF\t",
         ],
     )
+    header = "item_id:token\tmovie_title:token_seq\trelease_year:token\tclass:token_seq\t"
+    header += "format:token\tembedding:float_seq"
     write(
         folder,
         "tiny.item",
         [
-            "item_id:token\tmovie_title:token_seq\trelease_year:token\tclass:token_seq\t"
-            + "format:token\tembedding:float_seq",
+            header,
             "10\tUsual Suspects, The\t1995\tCrime Thriller\t35 mm\t0.5 0.5",
             "20\tToy Story\t1995\tAnimation Children's\tDigital\t0.1 0.2",
             "40\tM\t1931\tCrime\t35 mm\t0.3 0.4",

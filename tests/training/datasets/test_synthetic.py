@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -75,7 +77,7 @@ def test_tasks_may_be_chosen() -> None:
         ({"users": 10, "items": 20, "interactions": 150}, "half of all pairs, 100"),
     ],
 )
-def test_rejects_sizes_out_of_range(sizes: dict[str, int], message: str) -> None:
+def test_rejects_sizes_out_of_range(sizes: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         synthetic.generate(**sizes)
 

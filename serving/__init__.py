@@ -1,0 +1,1 @@
+"""Serving: a published snapshot as a service. Reads snapshots; knows nothing of training."""

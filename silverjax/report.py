@@ -1,0 +1,121 @@
+"""What the command line prints: tables and funnels that a person wants to read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.console import Console, Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from silverjax.catalogue import Catalogue
+from silverjax.filter_language import And, Expression, Not, Or, Term, parse
+
+console = Console()
+
+
+def table(title: str, *columns: str, numbers_from: int = 1) -> Table:
+    """An empty table; columns from `numbers_from` on are right-aligned."""
+    made = Table(title=title, title_justify="left", header_style="bold")
+    for place, column in enumerate(columns):
+        made.add_column(column, justify="right" if place >= numbers_from else "left")
+    return made
+
+
+def figures(title: str, rows: Mapping[str, str]) -> Table:
+    """Two columns: what, and how much."""
+    made = table(title, "", "")
+    made.show_header = False
+    for name, figure in rows.items():
+        made.add_row(name, figure)
+    return made
+
+
+def data_summary(dataset: Any) -> RenderableType:
+    """Sizes, tasks and the most frequent values of each filter feature of a `Dataset`."""
+    done = dataset.interactions
+    rows = {
+        "users": f"{dataset.schema.users:,}",
+        "items": f"{dataset.schema.items:,}",
+        "interactions": f"{len(done.user):,}",
+    }
+    for task, share in zip(dataset.schema.tasks, done.labels.mean(axis=0)):
+        rows[f"task {task}"] = f"{share:.1%} of the interactions"
+    features = table("Filter features", "feature", "values", "items with one", "most frequent")
+    features.columns[3].justify = "left"
+    for name, values in dataset.attributes.items():
+        counts: dict[str, int] = {}
+        for item in values:
+            for value in item:
+                counts[value] = counts.get(value, 0) + 1
+        top = sorted(counts, key=lambda value: -counts[value])[:5]
+        having = sum(bool(item) for item in values) / max(len(values), 1)
+        features.add_row(
+            name,
+            f"{len(counts):,}",
+            f"{having:.0%}",
+            ", ".join(f"{name}:{value} ({counts[value]})" for value in top),
+        )
+    return Group(figures(f"Data: {dataset.name}", rows), features)
+
+
+def funnel_line(funnel: Mapping[str, int], coverage: float) -> Text:
+    """`1,682 live > 1,010 probed > ...` in one line."""
+    stages = " → ".join(f"{count:,} {name}" for name, count in funnel.items())
+    return Text(f"{stages}   (searched {coverage:.0%} of the catalogue)", style="dim")
+
+
+def recommendations(reply: Any, catalogue: Catalogue, where: str, title: str) -> RenderableType:
+    """A `Reply` with the reason why each stage kept each item."""
+    tasks = list(reply.items[0].probabilities) if reply.items else []
+    asked = features_of(parse(where))
+    made = table(
+        title, "#", "title", *asked, "search place", "similarity", *(f"p({t})" for t in tasks),
+        "value", numbers_from=2 + len(asked),
+    )  # fmt: skip
+    for number, item in enumerate(reply.items, 1):
+        values = [", ".join(map(str, catalogue.attributes[f][item.row])) or "-" for f in asked]
+        made.add_row(
+            str(number),
+            item.title,
+            *values,
+            f"{item.place} of {reply.funnel['candidates']}",
+            f"{item.similarity:.2f}",
+            *(f"{p:.3f}" for p in item.probabilities.values()),
+            f"{item.value:.3f}",
+        )
+    parts: list[RenderableType] = [made, funnel_line(reply.funnel, reply.coverage)]
+    if not reply.items:
+        parts.append(Text("Nothing passes this filter.", style="yellow"))
+    return Group(*parts)
+
+
+def features_of(expression: Expression) -> list[str]:
+    """The features that a filter names, in order."""
+    match expression:
+        case Term(feature, _):
+            return [feature]
+        case Not(part):
+            return features_of(part)
+        case And(parts) | Or(parts):
+            return list(dict.fromkeys(name for part in parts for name in features_of(part)))
+    return []
+
+
+def quality(rows: Mapping[str, Mapping[str, float]], metrics: Sequence[str], title: str) -> Table:
+    """Methods by metrics; the best of each metric in bold."""
+    made = table(title, "method", *metrics)
+    best = {metric: max(row.get(metric, 0.0) for row in rows.values()) for metric in metrics}
+    for method, row in rows.items():
+        cells = []
+        for metric in metrics:
+            figure = row.get(metric)
+            bold = figure is not None and figure == best[metric]
+            cells.append(Text("-" if figure is None else f"{figure:.4f}", "bold" if bold else ""))
+        made.add_row(method, *cells)
+    return made
+
+
+def megabytes(size: float) -> str:
+    return f"{size / 2**20:,.1f} MiB"
