@@ -126,7 +126,7 @@ class Engine:
         )
         return Reply(
             items=items,
-            funnel={name: int(count[at]) for name, count in answer.funnel.items()},
+            funnel={name: int(count[at]) for name, count in answer.funnel._asdict().items()},
             coverage=float(answer.coverage[at]),
             snapshot=self.snapshot.version,
         )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import flax.struct
 import jax
 import jax.numpy as jnp
@@ -32,6 +34,24 @@ class Request:
     exclude: Int[Array, "batch excluded"] | None = None
 
 
+class Funnel(NamedTuple):
+    """Items left after each stage, int32 [batch] each.
+
+    Attributes:
+        live: Of the whole index.
+        probed: In the clusters that were visited.
+        eligible: Of those, what the words of the filter admit.
+        candidates: What the int8 search handed to the OverArch.
+        returned: What the Value Model kept.
+    """
+
+    live: Int[Array, "batch"]
+    probed: Int[Array, "batch"]
+    eligible: Int[Array, "batch"]
+    candidates: Int[Array, "batch"]
+    returned: Int[Array, "batch"]
+
+
 @flax.struct.dataclass
 class Answer:
     """What is recommended, best first, and how it came about.
@@ -43,8 +63,7 @@ class Answer:
         similarity: int8 inner product of user and item.
         place: Place among the candidates of the int8 search, from 0.
         coverage: Share of the live items that were searched.
-        funnel: Items left after each stage: `live`, `probed`, `eligible`, `candidates`,
-            `returned`.
+        funnel: Items left after each stage.
     """
 
     rows: Int[Array, "batch k"]
@@ -53,7 +72,7 @@ class Answer:
     similarity: Float[Array, "batch k"]
     place: Int[Array, "batch k"]
     coverage: Float[Array, "batch"]
-    funnel: dict[str, Int[Array, "batch"]]
+    funnel: Funnel
 
 
 class Retriever(Model):
@@ -112,11 +131,11 @@ def ranked(
         similarity=jnp.take_along_axis(found.scores, place, axis=1),
         place=place,
         coverage=found.coverage,
-        funnel={
-            "live": jnp.broadcast_to(index.live_items(), found.probed.shape),
-            "probed": found.probed,
-            "eligible": found.eligible,
-            "candidates": jnp.sum(found.rows >= 0, axis=1, dtype=jnp.int32),
-            "returned": jnp.sum(rows >= 0, axis=1, dtype=jnp.int32),
-        },
+        funnel=Funnel(
+            live=jnp.broadcast_to(index.live_items(), found.probed.shape),
+            probed=found.probed,
+            eligible=found.eligible,
+            candidates=jnp.sum(found.rows >= 0, axis=1, dtype=jnp.int32),
+            returned=jnp.sum(rows >= 0, axis=1, dtype=jnp.int32),
+        ),
     )

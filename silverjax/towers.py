@@ -55,7 +55,7 @@ class FeatureEncoder(nn.Module):
             known = (value > 0)[..., None]
             vectors = jnp.where(known, table[jnp.clip(value, 0, feature.size - 1)], 0.0)
             if feature.kind is FeatureKind.MULTI:
-                vectors = vectors.sum(-2) / jnp.maximum(known.sum(-2), 1)
+                vectors = vectors.sum(-2) / jnp.maximum(known.sum(-2), 1).astype(jnp.float32)
             total = total + vectors
         return total
 
@@ -215,7 +215,7 @@ def causal_distance(history: Int[Array, "batch h"]) -> Int[Array, "batch h h"]:
     A padded position sees itself, so that its attention is defined.
     """
     steps = jnp.arange(history.shape[1])
-    back = steps[:, None] - steps[None, :]
+    back = (steps[:, None] - steps[None, :])[None]
     visible = (back >= 0) & ((history >= 0)[:, None, :] | (back == 0))
     return jnp.where(visible, back, -1)
 

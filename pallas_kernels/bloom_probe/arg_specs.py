@@ -52,7 +52,10 @@ class Spec:
             jnp.asarray(rng.integers(0, 4, (b, self.leaves), np.int32)),
             jnp.asarray(
                 np.array(
-                    [random_program(rng, count, self.leaves, self.tokens) for count in counts.tolist()],
+                    [
+                        random_program(rng, count, self.leaves, self.tokens)
+                        for count in counts.tolist()
+                    ],
                     np.int32,
                 ).reshape(b, self.tokens)
             ),

@@ -61,6 +61,8 @@ def evaluate(program: jax.Array, leaf: Callable[[jax.Array], jax.Array]) -> jax.
     batch = program.shape[0]
     out = jax.eval_shape(leaf, jax.ShapeDtypeStruct((batch,), jnp.int32))
     ones = ~jnp.zeros(out.shape, out.dtype)
+    if program.shape[1] == 0:
+        return ones
     row = jnp.arange(batch)
 
     def column(mask: jax.Array) -> jax.Array:  # bool [B] -> [B, 1, ...]

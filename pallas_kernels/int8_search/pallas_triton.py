@@ -48,7 +48,9 @@ def int8_search(
         num_warps=4,
         interpret=interpret,
     )(codes, scales, queries, query_scales, clusters, eligible)
-    best, place = jax.lax.top_k(scores.reshape(batch, -1), k)  # ties: the lower place first
+    best, place = jax.lax.top_k(
+        scores.reshape(batch, probes * capacity), k
+    )  # ties: the lower place first
     cluster = jnp.take_along_axis(clusters, place // capacity, axis=1)
     return best, jnp.where(best == -jnp.inf, -1, cluster * capacity + place % capacity)
 

@@ -24,12 +24,12 @@ def int8_search(
     clusters: jax.Array, eligible: jax.Array, *, k: int,
 ) -> tuple[jax.Array, jax.Array]:  # fmt: skip
     """See `api.int8_search`."""
-    capacity, dim = codes.shape[1:]
+    (batch, probes), (capacity, dim) = clusters.shape, codes.shape[1:]
     known = (clusters >= 0) & (clusters < codes.shape[0])  # [B, N]
     cluster = jnp.where(known, clusters, 0)
 
     def score(c: jax.Array) -> jax.Array:  # int32 [B] -> float32 [B, S]; one probe of each query
-        dot = jnp.zeros((c.shape[0], capacity), jnp.int32)
+        dot = jnp.zeros((batch, capacity), jnp.int32)
         for d in range(0, dim, EXACT):
             block, query = codes[c, :, d : d + EXACT], queries[:, d : d + EXACT]
             part = jnp.einsum("bsd,bd->bs", block.astype(jnp.float32), query.astype(jnp.float32),
@@ -39,9 +39,11 @@ def int8_search(
 
     scores = jnp.swapaxes(jax.lax.map(score, cluster.T), 0, 1)  # [B, N, S]
     bits = eligible[..., None] >> jnp.arange(32, dtype=jnp.uint32)[None, None, None] & 1
-    keep = (bits == 1).reshape(*clusters.shape, -1)[:, :, :capacity] & known[:, :, None]
+    keep = (bits == 1).reshape(batch, probes, 32 * eligible.shape[2])[:, :, :capacity] & known[
+        :, :, None
+    ]
     # top_k puts -0.0 below 0.0; here they tie.
     scores = jnp.where(keep, jnp.where(scores == 0, 0.0, scores), -jnp.inf)
-    best, place = jax.lax.top_k(scores.reshape(scores.shape[0], -1), k)  # ties: lower place first
+    best, place = jax.lax.top_k(scores.reshape(batch, probes * capacity), k)  # ties: lower place
     slots = jnp.take_along_axis(cluster, place // capacity, axis=1) * capacity + place % capacity
     return best, jnp.where(best == -jnp.inf, -1, slots)

@@ -116,7 +116,10 @@ I32 = jnp.int32
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"words": jnp.zeros((5, 9, 2), I32)}, r"words has dtype int32, must be uint32 \[C, R, W\]"),
+        (
+            {"words": jnp.zeros((5, 9, 2), I32)},
+            r"words has dtype int32, must be uint32 \[C, R, W\]",
+        ),
         ({"words": jnp.zeros((9, 2), jnp.uint32)}, r"words has shape \(9, 2\), must be .*reshape"),
         ({"words": jnp.zeros((5, 0, 2), jnp.uint32)}, r"\(5, 0, 2\), limit: at least one .*row 0"),
         ({"words": [[1]]}, "words is a list, .*use jnp.asarray"),

@@ -77,7 +77,9 @@ def test_rejects_forced_backend_that_cannot_serve(monkeypatch: pytest.MonkeyPatc
     op = make_op(monkeypatch, tray=10, a=NotImplementedError("odd x"), b=20)
     with pytest.raises(NotImplementedError, match=f"tray cannot serve double on '{PLATFORM}': no "):
         op(1, backend="tray")
-    with pytest.raises(NotImplementedError, match=r"a cannot .*: odd x; backends that run on .*: b"):
+    with pytest.raises(
+        NotImplementedError, match=r"a cannot .*: odd x; backends that run on .*: b"
+    ):
         op(1, backend="a")
 
 
