@@ -120,7 +120,7 @@ def current_platform() -> str:
     Follows `jax.default_device`. Arguments committed elsewhere are not seen (a traced array has
     no device yet): wrap the call in `jax.default_device` or pass `backend=`.
     """
-    device = jax.config.jax_default_device
+    device: Any = getattr(jax.config, "jax_default_device")  # noqa: B009 (absent from its stubs)
     if device is None:
         return jax.default_backend()
     return device if isinstance(device, str) else str(device.platform)

@@ -66,7 +66,7 @@ class Engine:
 
     def request(self, queries: Sequence[Query], size: int) -> Request:
         """The padded batch of some queries; the padding asks for nothing that is kept."""
-        padded = [*queries, *[Query()] * (size - len(queries))]
+        padded = [*queries, *[Query(k=1)] * (size - len(queries))]
         for query in padded:
             if not 1 <= query.k <= self.sizes.k:
                 raise ValueError(f"k={query.k} must be from 1 to {self.sizes.k}")

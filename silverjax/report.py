@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from rich import box
 from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
@@ -67,28 +68,39 @@ def funnel_line(funnel: Mapping[str, int], coverage: float) -> Text:
 
 
 def recommendations(reply: Any, catalogue: Catalogue, where: str, title: str) -> RenderableType:
-    """A `Reply` with the reason why each stage kept each item."""
+    """A `Reply` with the reason why each stage kept each item.
+
+    Under a title stand the values that the filter asked about; `search` is the place among the
+    candidates of the int8 search; then the probability of each task, and the value they make.
+    """
     tasks = list(reply.items[0].probabilities) if reply.items else []
     asked = features_of(parse(where))
-    made = table(
-        title, "#", "title", *asked, "search place", "similarity", *(f"p({t})" for t in tasks),
-        "value", numbers_from=2 + len(asked),
-    )  # fmt: skip
+    made = table(title, "", "title", "search", "similarity", *tasks, "value", numbers_from=2)
+    made.box = box.SIMPLE_HEAD
+    made.columns[1].ratio, made.columns[1].overflow = 1, "ellipsis"
+    for column in made.columns:
+        column.no_wrap = True
     for number, item in enumerate(reply.items, 1):
-        values = [", ".join(map(str, catalogue.attributes[f][item.row])) or "-" for f in asked]
         made.add_row(
             str(number),
-            item.title,
-            *values,
+            _with_values(item.title, {f: catalogue.attributes[f][item.row] for f in asked}),
             f"{item.place} of {reply.funnel['candidates']}",
             f"{item.similarity:.2f}",
             *(f"{p:.3f}" for p in item.probabilities.values()),
-            f"{item.value:.3f}",
+            Text(f"{item.value:.3f}", "bold"),
         )
     parts: list[RenderableType] = [made, funnel_line(reply.funnel, reply.coverage)]
     if not reply.items:
         parts.append(Text("Nothing passes this filter.", style="yellow"))
-    return Group(*parts)
+    return Group(*parts, "")
+
+
+def _with_values(title: str, values: Mapping[str, Sequence[object]]) -> Text:
+    text = Text(title)
+    if values:
+        shown = " · ".join(f"{name}: {', '.join(map(str, v)) or '-'}" for name, v in values.items())
+        text.append(f"\n{shown}", style="dim")
+    return text
 
 
 def features_of(expression: Expression) -> list[str]:

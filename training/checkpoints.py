@@ -131,7 +131,9 @@ def _plain(state: TrainState) -> TrainState:
 def _flat(prefix: str, value: Any) -> dict[str, Any]:
     if not isinstance(value, dict):
         return {prefix: value}
-    return {k: v for name, part in value.items() for k, v in _flat(f"{prefix}.{name}", part).items()}
+    return {
+        k: v for name, part in value.items() for k, v in _flat(f"{prefix}.{name}", part).items()
+    }
 
 
 def _digest(arrays: list[np.ndarray]) -> str:

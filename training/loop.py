@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,9 +17,9 @@ from jaxtyping import Array, Float, Int
 from rich.console import Console
 
 from silverjax.ann_search import search
+from silverjax.batch import Items, Users
 from silverjax.config import RetrieverConfig
 from silverjax.index_builder import build_index
-from silverjax.index_config import SearchConfig
 from silverjax.item_index import ItemIndex
 from silverjax.model import Model
 from silverjax.model_index import embed_catalogue, index_catalogue
@@ -32,10 +31,8 @@ from training.datasets.dataset import Dataset
 from training.input_pipeline import training_batches
 from training.metric_log import MetricLog
 from training.rankers import items_of
-from training.report import Report
-from training.train_step import Corpus, TrainBatch, TrainState, make_optimizer, make_train_step
-
-_REPORT_EVERY = 20  # steps; to read metrics is to wait for the device, so not after each
+from training.report import DivergedError, Report
+from training.train_step import Corpus, TrainState, make_optimizer, make_train_step
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,18 +79,15 @@ def train(
     """
     if checkpoint_every < 1:
         raise ValueError(f"{checkpoint_every=} must be at least 1")
-    items = items_of(dataset)
-    frequency = np.bincount(dataset.interactions.item, minlength=dataset.schema.items)
-    corpus = Corpus(items, jnp.asarray(frequency / frequency.sum(), jnp.float32))
-    programs = _compiled(dataset.schema, model, dataclasses.replace(config, seed=0))
-    batches = iter(
-        training_batches(
-            dataset, length=model.tower.history, batch=config.batch, seed=config.seed
-        )
+    seen, items = dataset.interactions, items_of(dataset)
+    frequency = np.bincount(seen.item, minlength=dataset.schema.items) / len(seen)
+    corpus = Corpus(items, jnp.asarray(frequency, jnp.float32))
+    pipeline = training_batches(
+        dataset, length=model.tower.history, batch=config.batch, seed=config.seed
     )
+    state = _initial_state(dataset.schema, model, config, next(iter(pipeline)).users, items)
+    batches = iter(pipeline)
     with contextlib.ExitStack() as cleanup:
-        cleanup.callback(batches.close)
-        state = programs.start(batches, corpus, config.seed)
         checkpoints = log = None
         if workdir is not None:
             checkpoints = Checkpoints(workdir, settings_of(dataset, model, config))
@@ -101,15 +95,109 @@ def train(
             state = checkpoints.restore(state, batches)
             log = MetricLog(workdir, step=int(state.step))
             cleanup.callback(log.close)
-        report = cleanup.enter_context(
-            Report(steps=config.steps, done=int(state.step), log=log, progress=progress)
-        )
-        state = _run(
-            programs, state, batches, corpus, report, checkpoints, config, checkpoint_every
-        )
+        report = Report(steps=config.steps, done=int(state.step), log=log, progress=progress)
+        cleanup.enter_context(report)
+        run = _Run(model, config, dataset.schema, corpus, batches, report, log, checkpoints)
+        state = run.to_the_end(state, checkpoint_every)
     params = state.ema if config.ema else state.params
     retriever = Retriever(dataset.schema, model)
     index = index_catalogue(retriever, params, items, dataset.attributes)
-    return TrainResult(
-        retriever, {"params": params, "index": {"items": index}}, report.last
+    return TrainResult(retriever, {"params": params, "index": {"items": index}}, report.last)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Run:
+    """What the steps of one run share."""
+
+    model: RetrieverConfig
+    config: TrainConfig
+    schema: Schema
+    corpus: Corpus
+    batches: grain.DatasetIterator
+    report: Report
+    log: MetricLog | None
+    checkpoints: Checkpoints | None
+
+    def to_the_end(self, state: TrainState, checkpoint_every: int) -> TrainState:
+        """All steps that are left. What happens when depends on the number of the step alone."""
+        train_step = _compiled_step(
+            self.schema, self.model, dataclasses.replace(self.config, seed=0)
+        )
+        try:
+            for step in range(int(state.step), self.config.steps):
+                if step and step % self.config.refresh_every == 0 and state.index is not None:
+                    self.report.read()  # a NaN is better reported than indexed
+                    index = _own_index(self.schema, self.model, state.params, self.corpus.items)
+                    state = state.replace(index=index)
+                batch = next(self.batches)
+                state, metrics = train_step(state, batch, self.corpus)
+                self.report.add(step + 1, metrics, examples=int(np.sum(batch.targets >= 0)))
+                if step + 1 == self.config.steps or (step + 1) % checkpoint_every == 0:
+                    self._save(state)
+        except DivergedError as error:
+            raise DivergedError(f"{error}; {self._advice()}") from None
+        return state
+
+    def _save(self, state: TrainState) -> None:
+        self.report.read()  # so that no checkpoint holds a NaN
+        if self.checkpoints is not None and self.log is not None:
+            self.log.sync()
+            self.checkpoints.save(state, self.batches)
+
+    def _advice(self) -> str:
+        last = self.checkpoints and self.checkpoints.last()
+        return (
+            f"the last checkpoint is {last or 'none'}. Lower learning_rate="
+            f"{self.config.learning_rate} or clip={self.config.clip}, or lengthen warmup="
+            f"{self.config.warmup}, and train anew in another folder"
+        )
+
+
+def _initial_state(
+    schema: Schema, model: RetrieverConfig, config: TrainConfig, users: Users, items: Items
+) -> TrainState:
+    """Random parameters and the index of the items as they embed them."""
+    key = jax.random.key(config.seed)
+    params = _initial_params(Model(schema, model), key, users, jax.tree.map(_first, items))
+    return TrainState(
+        step=jnp.int32(0),
+        params=params,
+        opt_state=make_optimizer(config).init(params),
+        ema=jax.tree.map(jnp.copy, params),
+        # Only the OverArch learns from mined negatives.
+        index=_own_index(schema, model, params, items) if config.positions else None,
+        key=key,
     )
+
+
+def _first(column: Array) -> Array:
+    """[n, ...] -> [1, 1, ...]: one candidate of one user."""
+    return column[:1][:, None]
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _initial_params(model: Model, key: Array, users: Users, items: Items) -> Any:
+    return model.init(key, users, items)["params"]
+
+
+@functools.lru_cache(maxsize=8)  # a study trains many seeds: it compiles once
+def _compiled_step(
+    schema: Schema, model: RetrieverConfig, config: TrainConfig
+) -> Callable[..., Any]:
+    def mined(index: ItemIndex, queries: Float[Array, "n dim"], k: int) -> Int[Array, "n k"]:
+        probes = model.search.fitted(index.clusters, index.slots_per_cluster).probes
+        return search(index, queries, k=k, probes=probes).rows
+
+    return jax.jit(make_train_step(Model(schema, model), config, mined), donate_argnums=0)
+
+
+def _own_index(schema: Schema, model: RetrieverConfig, params: Any, items: Items) -> ItemIndex:
+    """The model's index as its item tower stands; always of the same shapes."""
+    # Nobody filters here, so nothing is spent on attributes.
+    sizes = dataclasses.replace(
+        model.index, columns=0, bloom_bits=32, terms=1, vocabulary=1, keep_embeddings=False
+    )
+    embeddings = embed_catalogue(Model(schema, model), params, items).embedding
+    # Copied because the step donates its state, and these arrays may be NumPy's memory.
+    index: ItemIndex = jax.tree.map(jnp.copy, build_index(np.asarray(embeddings), None, sizes))
+    return index

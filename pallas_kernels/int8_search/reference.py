@@ -39,9 +39,8 @@ def int8_search(
 
     scores = jnp.swapaxes(jax.lax.map(score, cluster.T), 0, 1)  # [B, N, S]
     bits = eligible[..., None] >> jnp.arange(32, dtype=jnp.uint32)[None, None, None] & 1
-    keep = (bits == 1).reshape(batch, probes, 32 * eligible.shape[2])[:, :, :capacity] & known[
-        :, :, None
-    ]
+    bits = bits.reshape(batch, probes, 32 * eligible.shape[2])[:, :, :capacity]
+    keep = (bits == 1) & known[:, :, None]
     # top_k puts -0.0 below 0.0; here they tie.
     scores = jnp.where(keep, jnp.where(scores == 0, 0.0, scores), -jnp.inf)
     best, place = jax.lax.top_k(scores.reshape(batch, probes * capacity), k)  # ties: lower place

@@ -71,6 +71,7 @@ def int8_search(
     query_scales: np.ndarray,
     clusters: np.ndarray,
     eligible: np.ndarray,
+    *,
     k: int,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Lists what is eligible in order of position, then sorts, keeping that order among equals."""

@@ -25,9 +25,9 @@ BACKENDS: dict[str, Callable[..., jax.Array]] = {
 
 
 def expected(words: jax.Array, plan: Plan, clusters: jax.Array | None) -> np.ndarray:
-    arrays = (words, plan.rows, plan.modes, plan.program)
+    rows, modes, program = (np.asarray(part) for part in (plan.rows, plan.modes, plan.program))
     probed = None if clusters is None else np.asarray(clusters)
-    return oracles.bloom_probe(*(np.asarray(array) for array in arrays), probed)
+    return oracles.bloom_probe(np.asarray(words), rows, modes, program, probed)
 
 
 @pytest.mark.parametrize("backend", BACKENDS)

@@ -32,7 +32,7 @@ def random_tree(rng: np.random.Generator, size: int) -> Tree:
 
 def random_leaves(rng: np.random.Generator, dtype: Any) -> np.ndarray:
     shape = (BATCH, LEAVES, WIDTH)
-    return rng.integers(0, 2 if dtype == bool else 2**32, shape, np.uint32).astype(dtype)
+    return rng.integers(0, 2 if dtype is bool else 2**32, shape, np.uint32).astype(dtype)
 
 
 @pytest.mark.parametrize("dtype", [bool, np.uint32])

@@ -3,65 +3,34 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from silverjax.batch import Items, Users
-from silverjax.config import RetrieverConfig, TowerConfig
+from silverjax.config import RetrieverConfig
 from silverjax.filter_plan import compile_filters
-from silverjax.index_config import IndexConfig, SearchConfig
+from silverjax.index_config import SearchConfig
 from silverjax.model import Model
 from silverjax.model_index import embed_catalogue, index_catalogue
 from silverjax.retriever import Answer, Request, Retriever
-from silverjax.schema import Feature, FeatureKind, Schema
 from silverjax.value_model import make_weights, parse_weights, value
-
-ITEMS, USERS, BATCH = 300, 20, 4
-SCHEMA = Schema(
-    users=USERS,
-    items=ITEMS,
-    user_features=(Feature("age", FeatureKind.CATEGORICAL, 5),),
-    item_features=(Feature("genre", FeatureKind.MULTI, 9, 3),),
-    tasks=("chosen", "liked", "disliked"),
+from tests.silverjax.models import (
+    BATCH,
+    CONFIG,
+    ITEMS,
+    SCHEMA,
+    item_features,
+    make_variables,
+    some_users,
 )
-CONFIG = RetrieverConfig(
-    tower=TowerConfig(dim=16, width=16, history=6, layers=1),
-    index=IndexConfig(clusters=6),
-    search=SearchConfig(k=7, candidates=40, probes=2, excluded=8),
-)
-
-
-def catalogue(seed: int = 0) -> tuple[Items, dict[str, list[list[int]]]]:
-    genre = np.random.default_rng(seed).integers(0, 9, (ITEMS, 3)).astype(np.int32)
-    items = Items(id=jnp.arange(ITEMS), features={"genre": jnp.asarray(genre)})
-    return items, {"genre": [sorted({int(g) for g in row} - {0}) for row in genre]}
-
-
-def some_users(seed: int = 1) -> Users:
-    rng = np.random.default_rng(seed)
-    history = rng.integers(0, ITEMS, (BATCH, 6)).astype(np.int32)
-    history[1, :4] = -1
-    history[3] = -1  # nothing known
-    return Users(
-        id=jnp.asarray([3, 7, -1, -1], jnp.int32),
-        features={"age": jnp.asarray([1, 2, 0, 0], jnp.int32)},
-        history=jnp.asarray(history),
-        history_labels=jnp.ones((BATCH, 6, 3), jnp.float32),
-    )
 
 
 @pytest.fixture(scope="module")
 def variables() -> dict:
-    items, attributes = catalogue()
-    users = some_users()
-    candidates = jax.tree.map(lambda c: jnp.stack([c[:5]] * BATCH), items)
-    retriever = Retriever(SCHEMA, CONFIG)
-    params = Model(SCHEMA, CONFIG).init(jax.random.key(0), users, candidates)["params"]
-    index = index_catalogue(retriever, params, items, attributes)
-    return {"params": params, "index": {"items": index}}
+    return make_variables()
 
 
 def request(variables: dict, **changes: object) -> Request:
@@ -85,7 +54,7 @@ def test_equals_scoring_the_whole_catalogue_when_everything_is_probed(variables:
     everything = SearchConfig(k=7, candidates=ITEMS, probes=6, excluded=8)
     asked = request(variables)
     found = answer(variables, asked, dataclasses.replace(CONFIG, search=everything))
-    model, items = Model(SCHEMA, CONFIG), catalogue()[0]
+    model, items = Model(SCHEMA, CONFIG), item_features()[0]
     state = embed_catalogue(model, variables["params"], items)
     user = model.apply({"params": variables["params"]}, asked.users, method="embed_users")
     every = jax.tree.map(lambda c: jnp.broadcast_to(c, (BATCH, *c.shape)), state)
@@ -109,12 +78,12 @@ def test_funnel_narrows_stage_by_stage(variables: dict) -> None:
     assert list(funnel) == ["live", "probed", "eligible", "candidates", "returned"]
     assert (funnel["live"] == ITEMS).all()
     counts = list(funnel.values())
-    for wide, narrow in zip(counts, counts[1:], strict=False):
+    for wide, narrow in itertools.pairwise(counts):
         assert (wide >= narrow).all()
     assert funnel["returned"].tolist() == [7, 7, 7, 0]
-    genres = catalogue()[1]["genre"]
-    assert all(1 in genres[row] for row in np.asarray(found.rows[0]))
-    assert all(1 not in genres[row] for row in np.asarray(found.rows[1]))
+    genres = item_features()[1]["genre"]
+    assert all("1" in genres[row] for row in np.asarray(found.rows[0]))
+    assert all("1" not in genres[row] for row in np.asarray(found.rows[1]))
     assert float(found.coverage[3]) == 1.0
 
 
@@ -152,7 +121,7 @@ def test_new_filters_weights_and_indexes_do_not_recompile(variables: dict) -> No
             variables,
             request(variables, plan=compile_filters(index, [text] * BATCH), weights=weighed),
         )
-    items, attributes = catalogue(seed=9)
+    items, attributes = item_features(seed=9)
     fresh = index_catalogue(retriever, variables["params"], items, attributes)
     serve({**variables, "index": {"items": fresh}}, request(variables))
     assert len(traced) == 1
