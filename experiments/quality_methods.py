@@ -8,13 +8,13 @@ from typing import Any
 
 from silverjax.config import RetrieverConfig
 from silverjax.model import Model
-from silverjax.model_index import index_catalogue
 from silverjax.value_model import make_weights
 from training.baselines import ALS, BPR, fit, popularity
 from training.config import TrainConfig
 from training.datasets import Dataset
 from training.evaluate import Ranker, Result, evaluate
-from training.rankers import items_of, rank_by_retriever, rank_by_towers
+from training.loop import TrainResult, train
+from training.rankers import rank_by_retriever, rank_by_towers
 from training.splits import Cases, Split
 from training.tuning import Trial, Tuned, tune
 
@@ -87,34 +87,31 @@ def run_factorisation(
 
 def run_towers_alone(setup: Setup, seed: int) -> dict[str, Result]:
     """Two towers that never met an OverArch: its losses are left out of the training."""
-    model, params = _trained(setup, seed, positions=0)
-    return {TOWERS_ALONE: setup.evaluated(rank_by_towers(model, params, setup.dataset))}
+    trained = _trained(setup, seed, positions=0)
+    return {TOWERS_ALONE: setup.evaluated(_towers(setup, trained))}
 
 
 def run_pipeline(setup: Setup, seed: int) -> dict[str, Result]:
     """The whole, and its own towers without the rest."""
-    model, params = _trained(setup, seed)
-    dataset = setup.dataset
-    index = index_catalogue(model, params, items_of(dataset), dataset.attributes)
+    trained = _trained(setup, seed)
+    schema = setup.dataset.schema
+    weights = make_weights(setup.weights, schema.tasks)
     pipeline = rank_by_retriever(
-        dataset.schema,
-        setup.model,
-        {"params": params, "index": {"items": index}},
-        dataset,
-        weights=make_weights(setup.weights, dataset.schema.tasks),
+        schema, setup.model, trained.variables, setup.dataset, weights=weights
     )
     return {
-        TOWERS: setup.evaluated(rank_by_towers(model, params, dataset)),
+        TOWERS: setup.evaluated(_towers(setup, trained)),
         PIPELINE: setup.evaluated(pipeline),
     }
 
 
-def _trained(setup: Setup, seed: int, **changes: Any) -> tuple[Model, Any]:
-    """A model and its parameters, trained on training and validation data together."""
-    # Here, not above: the comparators run without what training needs.
-    from training.loop import train
-
+def _trained(setup: Setup, seed: int, **changes: Any) -> TrainResult:
+    """A model trained on training and validation data together, with its index."""
     dataset = dataclasses.replace(setup.dataset, interactions=setup.split.refit)
     config = dataclasses.replace(setup.train, seed=seed, **changes)
-    trained = train(dataset, model=setup.model, config=config, workdir=None, progress=True)
-    return Model(dataset.schema, setup.model), trained.variables["params"]
+    return train(dataset, model=setup.model, config=config, progress=True)
+
+
+def _towers(setup: Setup, trained: TrainResult) -> Ranker:
+    model = Model(setup.dataset.schema, setup.model)
+    return rank_by_towers(model, trained.variables["params"], setup.dataset)

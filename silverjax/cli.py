@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import tyro
 
 from silverjax.config import RetrieverConfig
+from silverjax.snapshot_errors import SnapshotError
 
 Source = Annotated[str, tyro.conf.Positional]
 Snapshots = Annotated[Path, tyro.conf.Positional]
@@ -197,7 +198,7 @@ def main(arguments: list[str] | None = None) -> int:
             description="Recommendation retrieval as one JAX function.",
             args=arguments,
         )
-    except (ValueError, KeyError, TypeError, OSError) as error:
+    except (SnapshotError, ValueError, KeyError, TypeError, OSError) as error:
         if os.environ.get("SILVERJAX_DEBUG"):
             raise
         text = error.args[0] if isinstance(error, KeyError) else error

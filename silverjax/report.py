@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from rich import box
 from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
@@ -71,20 +70,23 @@ def recommendations(reply: Any, catalogue: Catalogue, where: str, title: str) ->
     """A `Reply` with the reason why each stage kept each item.
 
     Under a title stand the values that the filter asked about; `search` is the place among the
-    candidates of the int8 search; then the probability of each task, and the value they make.
+    candidates of the int8 search and `sim` its inner product; then the probability of each
+    task, and the value they make.
     """
     tasks = list(reply.items[0].probabilities) if reply.items else []
     asked = features_of(parse(where))
-    made = table(title, "", "title", "search", "similarity", *tasks, "value", numbers_from=2)
-    made.box = box.SIMPLE_HEAD
-    made.columns[1].ratio, made.columns[1].overflow = 1, "ellipsis"
+    made = table(title, "", "title", "search", "sim", *tasks, "value", numbers_from=2)
+    made.box, made.padding = None, (0, 2, 0, 0)
     for column in made.columns:
         column.no_wrap = True
+    # The titles get what the numbers leave of the line.
+    numbers = 2 + 7 + 6 + sum(max(len(task), 5) for task in tasks) + 6
+    made.columns[1].width = max(24, min(60, console.width - numbers - 2 * len(made.columns)))
     for number, item in enumerate(reply.items, 1):
         made.add_row(
             str(number),
             _with_values(item.title, {f: catalogue.attributes[f][item.row] for f in asked}),
-            f"{item.place} of {reply.funnel['candidates']}",
+            f"{item.place}/{reply.funnel['candidates']}",
             f"{item.similarity:.2f}",
             *(f"{p:.3f}" for p in item.probabilities.values()),
             Text(f"{item.value:.3f}", "bold"),
