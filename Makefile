@@ -20,8 +20,8 @@ help: ## list these targets
 	@echo "SilverJAX: recommendation retrieval as one JAX function. Targets:"
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' Makefile | awk -F'|' '{ printf "%-14s %s\n", $$1, $$2 }'
 
-demo: ## train on real ratings, build the index, recommend, evaluate (about 5 minutes)
-	@$(ENSURE)
+demo: ## train on real ratings, build the index, recommend, evaluate (about 4 minutes)
+	@$(ENSURE) --extras compare
 	@$(BIN)/silverjax demo
 
 test: ## everything that CI runs: format, lint, types, import arrows, doctests, tests

@@ -25,6 +25,7 @@ class TowerConfig:
         dim: Length d of the user and item embeddings that the search compares.
         width: Width of the hidden states and of the id and feature tables.
         history: Most recent interactions that the user tower reads, H.
+        recent: How many of them OverArch compares with each candidate, one by one.
         layers: Self-attention blocks over the history.
         heads: Attention heads; must divide `width`.
         dropout: Rate on the outputs of the blocks and on the id vectors of the history.
@@ -38,7 +39,8 @@ class TowerConfig:
     dim: int = 64
     width: int = 64
     history: int = 50
-    layers: int = 2
+    recent: int = 16
+    layers: int = 1
     heads: int = 2
     dropout: float = 0.2
     item_id_dropout: float = 0.1
@@ -46,7 +48,7 @@ class TowerConfig:
     int8: bool = True
 
     def __post_init__(self) -> None:
-        for name in ("dim", "width", "history", "heads"):
+        for name in ("dim", "width", "history", "recent", "heads"):
             _require(getattr(self, name) >= 1, self, name, "at least 1")
         _require(self.layers >= 0, self, "layers", "at least 0")
         _require(self.width % self.heads == 0, self, "heads", f"a divisor of width={self.width}")
@@ -64,7 +66,7 @@ class OverArchConfig:
         component_dim: Length of one component embedding.
         user_components: User-side components (`mol`).
         item_components: Item-side components (`mol`).
-        attention_heads: Heads that compare a candidate with every item of the history.
+        attention_heads: Heads that compare a candidate with each recent item of the history.
         hidden: Width of the gates (`mol`) or of the MLP (`cross`).
         cross_layers: Cross layers (`cross`).
         cross_rank: Rank of a cross layer's matrix (`cross`).

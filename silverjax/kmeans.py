@@ -99,7 +99,7 @@ def _lloyd(
         sizes = jax.ops.segment_sum(real.astype(jnp.float32), member, clusters + 1)[:-1]
         empty = sizes == 0
         # Empty clusters restart at the points farthest from their own centroid.
-        _, farthest = jax.lax.top_k(distance, clusters)
+        farthest = jax.lax.top_k(distance, clusters)[1]
         restart = flat[farthest[jnp.cumsum(empty) - 1]]
         means = sums / jnp.maximum(sizes, 1.0)[:, None]
         centroids = jnp.where(empty[:, None], restart, means)

@@ -10,7 +10,7 @@ from silverjax.batch import Items, Users
 from silverjax.config import RetrieverConfig
 from silverjax.over_arch import make_over_arch
 from silverjax.schema import Schema
-from silverjax.towers import ItemEncoder, ItemTower, UserState, UserTower
+from silverjax.towers import ItemEncoder, ItemTower, Positions, UserState, UserTower
 
 
 @flax.struct.dataclass
@@ -51,7 +51,7 @@ class Model(nn.Module):
     def embed_users(self, users: Users, *, train: bool = False) -> UserState:
         return self.user_tower(users, train=train)
 
-    def embed_positions(self, users: Users, *, train: bool = False) -> UserState:
+    def embed_positions(self, users: Users, *, train: bool = False) -> Positions:
         """Like `embed_users` after every prefix of the history (for training)."""
         return self.user_tower.positions(users, train=train)
 

@@ -21,16 +21,15 @@ _small_init = nn.initializers.normal(0.01)
 
 
 class HistoryAttention(nn.Module):
-    """How well a candidate fits the history, item by item: one logit per head.
+    """How well a candidate fits the recent history, item by item: one logit per head.
 
-    `out_m = sum_h softmax_h(s_mh + bias_m[age_h]) s_mh`, with `s_mh` the inner product of the
-    candidate's query and token h's key: a soft maximum that can prefer recent interactions.
+    `out_m = sum_r softmax_r(s_mr + bias_mr) s_mr`, with `s_mr` the inner product of the
+    candidate's query and recent item r's key: a soft maximum that can prefer the latest.
     Target attention in the sense of DIN (arXiv 1706.06978), reduced to its scores.
     """
 
     heads: int
     dim: int
-    history: int
 
     @nn.compact
     def __call__(
@@ -39,16 +38,15 @@ class HistoryAttention(nn.Module):
         query: Float[Array, "b k heads_dim"],
     ) -> Float[Array, "b p k heads"]:
         """`user` with a position axis; `query` is the candidates' part of the cached inputs."""
-        keys = nn.Dense(self.heads * self.dim, name="key")(nn.LayerNorm()(user.tokens))
+        keys = nn.Dense(self.heads * self.dim, name="key")(nn.LayerNorm()(user.recent))
         keys = keys.reshape(*keys.shape[:-1], self.heads, self.dim)
         query = query.reshape(*query.shape[:-1], self.heads, self.dim)
-        fit = jnp.einsum("bkmd,bhmd->bmkh", query, keys)[:, None] / self.dim**0.5
-        bias = self.param("age", nn.initializers.zeros_init(), (self.history, self.heads))
-        by_age = jnp.moveaxis(bias[jnp.maximum(user.age, 0)], -1, -2)[..., None, :]
-        seen = (user.age >= 0)[:, :, None, None, :]
-        weight = jax.nn.softmax(jnp.where(seen, fit + by_age, -1e9))
-        out = jnp.sum(weight * jnp.where(seen, fit, 0.0), axis=-1)
-        return jnp.moveaxis(out, 2, 3)
+        fit = jnp.einsum("bkmd,bprmd->bpkmr", query, keys) / self.dim**0.5
+        shape = (self.heads, user.recent.shape[-2])
+        bias = self.param("recency", nn.initializers.zeros_init(), shape)
+        present = user.present[:, :, None, None]
+        weight = jax.nn.softmax(jnp.where(present, fit + bias, -1e9))
+        return jnp.sum(weight * jnp.where(present, fit, 0.0), axis=-1)
 
 
 class MixtureOfLogits(nn.Module):
@@ -70,9 +68,7 @@ class MixtureOfLogits(nn.Module):
         self.item_gate = nn.Dense(cfg.hidden)
         self.user_components = nn.Dense(cfg.user_components * cfg.component_dim)
         self.user_gate = nn.Dense(cfg.hidden)
-        self.attention = HistoryAttention(
-            cfg.attention_heads, cfg.component_dim, self.tower.history
-        )
+        self.attention = HistoryAttention(cfg.attention_heads, cfg.component_dim)
         components = cfg.user_components * cfg.item_components + cfg.attention_heads
         self.pair_gate = nn.Dense(cfg.hidden, use_bias=False)
         self.gate = nn.DenseGeneral((self.tasks, components), kernel_init=_small_init)
@@ -153,9 +149,7 @@ class CrossNetwork(nn.Module):
         self.item_query = nn.Dense(cfg.attention_heads * cfg.component_dim)
         self.item_bias = nn.Dense(self.tasks, kernel_init=_small_init)
         self.user_vector = nn.Dense(cfg.component_dim)
-        self.attention = HistoryAttention(
-            cfg.attention_heads, cfg.component_dim, self.tower.history
-        )
+        self.attention = HistoryAttention(cfg.attention_heads, cfg.component_dim)
         width = 3 * cfg.component_dim + cfg.attention_heads + 1
         self.down = [nn.Dense(cfg.cross_rank, use_bias=False) for _ in range(cfg.cross_layers)]
         self.up = [nn.Dense(width, kernel_init=_small_init) for _ in range(cfg.cross_layers)]
@@ -217,10 +211,4 @@ def with_positions(user: UserState) -> tuple[UserState, bool]:
     """
     if user.embedding.ndim == 3:
         return user, False
-    user = UserState(
-        embedding=user.embedding[:, None],
-        context=user.context[:, None],
-        tokens=user.tokens,
-        age=user.age[:, None],
-    )
-    return user, True
+    return jax.tree.map(lambda column: column[:, None], user), True

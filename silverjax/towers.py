@@ -10,7 +10,7 @@ import flax.linen as nn
 import flax.struct
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
 from silverjax.batch import Items, Users
 from silverjax.config import TowerConfig
@@ -25,15 +25,47 @@ class UserState:
     Attributes:
         embedding: Query of the search, float32 [..., dim].
         context: Hidden state for OverArch, float32 [..., width].
-        tokens: The history as OverArch sees it, float32 [batch, h, width] (no position axis).
-        age: How many interactions ago each token was, 0 = the latest; int32 [..., h]; -1 where
-            there is none, or where it lies in a training position's future.
+        recent: The latest items of the history with their labels, the most recent LAST.
+        present: False where the history was shorter than `recent`.
     """
 
     embedding: Float[Array, "... dim"]
     context: Float[Array, "... width"]
+    recent: Float[Array, "... r width"]
+    present: Bool[Array, "... r"]
+
+
+@flax.struct.dataclass
+class Positions:
+    """The user after every prefix of a history.
+
+    Attributes:
+        embedding: As in `UserState`.
+        context: As in `UserState`.
+        tokens: The items of the history with their labels.
+        present: False where the history is padded.
+    """
+
+    embedding: Float[Array, "batch h dim"]
+    context: Float[Array, "batch h width"]
     tokens: Float[Array, "batch h width"]
-    age: Int[Array, "... h"]
+    present: Bool[Array, "batch h"]
+
+
+def state_at(positions: Positions, at: Int[Array, "batch p"], *, recent: int) -> UserState:
+    """The `UserState` [batch, p] after the history up to and including position `at`."""
+
+    def take(column: Array, where: Array) -> Array:
+        return jax.vmap(lambda rows, index: rows[index])(column, where)
+
+    window = at[..., None] + jnp.arange(1 - recent, 1)  # [batch, p, r]
+    inside = jnp.maximum(window, 0)
+    return UserState(
+        embedding=take(positions.embedding, at),
+        context=take(positions.context, at),
+        recent=take(positions.tokens, inside),
+        present=take(positions.present, inside) & (window >= 0),
+    )
 
 
 class FeatureEncoder(nn.Module):
@@ -44,7 +76,7 @@ class FeatureEncoder(nn.Module):
 
     @nn.compact
     def __call__(self, values: dict[str, Array]) -> Float[Array, "... width"]:
-        total = jnp.zeros(())
+        total = jnp.zeros((self.width,))
         for feature in self.features:
             value = values[feature.name]
             if feature.kind is FeatureKind.NUMERIC:
@@ -159,27 +191,22 @@ class UserTower(nn.Module):
 
     def __call__(self, users: Users, *, train: bool = False) -> UserState:
         """The state after the whole history; leading axis batch."""
-        state = self.positions(users, train=train)
-        return UserState(
-            embedding=state.embedding[:, -1],
-            context=state.context[:, -1],
-            tokens=state.tokens,
-            age=state.age[:, -1],
-        )
+        last = jnp.full((users.history.shape[0], 1), users.history.shape[1] - 1)
+        state = state_at(self.positions(users, train=train), last, recent=self.config.recent)
+        return jax.tree.map(lambda column: column[:, 0], state)
 
-    def positions(self, users: Users, *, train: bool = False) -> UserState:
-        """The states after every prefix of the history; leading axes [batch, h].
+    def positions(self, users: Users, *, train: bool = False) -> Positions:
+        """The states after every prefix of the history.
 
         Attention is causal, so position j is what `__call__` would give for the history up to
         and including j: one pass trains h next-item predictions instead of one. A padded
         position is a user without history.
         """
-        cfg = self.config
-        distance = causal_distance(users.history)
-        present = (users.history >= 0)[..., None]
+        present = users.history >= 0
         tokens = self.encoder.lookup(users.history) + self.label(users.history_labels)
-        tokens = jnp.where(present, tokens, self.start)
+        tokens = jnp.where(present[..., None], tokens, self.start)
         x = self.token_drop(self.token_norm(tokens), deterministic=not train)
+        distance = causal_distance(users.history)
         for block in self.blocks:
             x = block(x, distance, train=train)
         x = self.state_norm(x)
@@ -187,15 +214,9 @@ class UserTower(nn.Module):
         hidden = nn.gelu(self.hidden(jnp.concatenate([x, jnp.broadcast_to(who, x.shape)], -1)))
         context = x + self.context(hidden)
         embedding = context if self.project is None else self.project(context)
-        # The self-attention of an empty position is not a token of the history.
-        age = jnp.where(present[:, None, :, 0], distance, -1)
-        assert x.shape[-1] == cfg.width
-        return UserState(
-            embedding=straight_through(embedding) if train and cfg.int8 else embedding,
-            context=context,
-            tokens=jnp.where(present, tokens, 0.0),
-            age=age,
-        )
+        if train and self.config.int8:
+            embedding = straight_through(embedding)
+        return Positions(embedding=embedding, context=context, tokens=tokens, present=present)
 
     def _identity(self, users: Users, *, train: bool) -> Float[Array, "batch width"]:
         rows = users.id

@@ -93,7 +93,7 @@ class Checkpoints:
             ),
         )
         restored: TrainState = found.state
-        return restored.replace(key=jax.random.wrap_key_data(restored.key))
+        return dataclasses.replace(restored, key=jax.random.wrap_key_data(restored.key))
 
     def last(self) -> Path | None:
         """The newest checkpoint that is complete, or none."""
@@ -124,8 +124,7 @@ def settings_of(dataset: Dataset, model: RetrieverConfig, config: TrainConfig) -
 
 def _plain(state: TrainState) -> TrainState:
     """The same with the random key as integers, which is what can be stored."""
-    plain: TrainState = state.replace(key=jax.random.key_data(state.key))
-    return plain
+    return dataclasses.replace(state, key=jax.random.key_data(state.key))
 
 
 def _flat(prefix: str, value: Any) -> dict[str, Any]:

@@ -19,6 +19,8 @@ class TrainConfig:
         clip: Largest norm of the gradient.
         ema: Decay of the running mean of the parameters that is used in place of the last ones;
             0 uses the last ones.
+        warm_start: Size (root mean square) of the item id vectors that the SVD of the
+            interactions gives to begin with; 0 begins with noise alone.
         in_batch: Negatives per step taken from the batch's own targets (so by popularity).
         uniform: Negatives per step drawn uniformly from the catalogue, without repetition.
         positions: Positions per window that OverArch learns from.
@@ -38,6 +40,7 @@ class TrainConfig:
     weight_decay: float = 0.01
     clip: float = 1.0
     ema: float = 0.0
+    warm_start: float = 0.3
     in_batch: int = 256
     uniform: int = 1024
     positions: int = 8

@@ -33,6 +33,7 @@ from training.metric_log import MetricLog
 from training.rankers import items_of
 from training.report import DivergedError, Report
 from training.train_step import Corpus, TrainState, make_optimizer, make_train_step
+from training.warm_start import warm_started
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,7 +86,7 @@ def train(
     pipeline = training_batches(
         dataset, length=model.tower.history, batch=config.batch, seed=config.seed
     )
-    state = _initial_state(dataset.schema, model, config, next(iter(pipeline)).users, items)
+    state = _initial_state(dataset, model, config, next(iter(pipeline)).users, items)
     batches = iter(pipeline)
     with contextlib.ExitStack() as cleanup:
         checkpoints = log = None
@@ -128,7 +129,7 @@ class _Run:
                 if step and step % self.config.refresh_every == 0 and state.index is not None:
                     self.report.read()  # a NaN is better reported than indexed
                     index = _own_index(self.schema, self.model, state.params, self.corpus.items)
-                    state = state.replace(index=index)
+                    state = dataclasses.replace(state, index=index)
                 batch = next(self.batches)
                 state, metrics = train_step(state, batch, self.corpus)
                 self.report.add(step + 1, metrics, examples=int(np.sum(batch.targets >= 0)))
@@ -154,11 +155,19 @@ class _Run:
 
 
 def _initial_state(
-    schema: Schema, model: RetrieverConfig, config: TrainConfig, users: Users, items: Items
+    dataset: Dataset, model: RetrieverConfig, config: TrainConfig, users: Users, items: Items
 ) -> TrainState:
-    """Random parameters and the index of the items as they embed them."""
-    key = jax.random.key(config.seed)
-    params = _initial_params(Model(schema, model), key, users, jax.tree.map(_first, items))
+    """Random parameters, warm item ids, and the index of the items as they embed them."""
+    schema, key = dataset.schema, jax.random.key(config.seed)
+    one = jax.tree.map(lambda column: column[:1], users)
+    params = _initial_params(Model(schema, model), key, one, jax.tree.map(_first, items))
+    params = warm_started(
+        params,
+        dataset.interactions,
+        users=schema.users,
+        items=schema.items,
+        scale=config.warm_start,
+    )
     return TrainState(
         step=jnp.int32(0),
         params=params,

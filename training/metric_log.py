@@ -34,7 +34,9 @@ class MetricLog:
             os.truncate(path, _bytes_up_to(path, step))
         self._lines = path.open("a", encoding="utf-8")
         self._events = SummaryWriter(
-            str(folder / TENSORBOARD), purge_step=step + 1 if step else None
+            str(folder / TENSORBOARD),
+            purge_step=step + 1 if step else None,
+            filename_suffix=f".{step}",  # files of one second would overwrite one another
         )
 
     def write(self, step: int, metrics: Mapping[str, float]) -> None:

@@ -57,7 +57,7 @@ def mixed_pool(
     flat = targets.reshape(-1)
     in_batch = min(in_batch, flat.shape[0])
     # Positions with a target first, in random order.
-    order = jnp.argsort(jax.random.uniform(key_batch, flat.shape) + (flat < 0))
+    order = jnp.argsort(jax.random.uniform(key_batch, flat.shape) + (flat < 0).astype(jnp.float32))
     rows = jnp.concatenate([flat[order[:in_batch]], uniform_rows(key_uniform, items, uniform)])
     expected = in_batch * frequency[jnp.maximum(rows, 0)] + uniform / items
     return Pool(rows=rows, logq=jnp.where(rows >= 0, jnp.log(expected), 0.0))

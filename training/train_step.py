@@ -13,7 +13,7 @@ from jaxtyping import Array, Float, Int
 
 from silverjax.batch import Items, Users, take_items
 from silverjax.model import ItemState, Model
-from silverjax.towers import UserState
+from silverjax.towers import state_at
 from training.config import TrainConfig
 from training.losses import binary_cross_entropy, masked_mean, sampled_softmax
 from training.negatives import first_of_each, mixed_pool, uniform_rows
@@ -157,12 +157,7 @@ def _over_arch_loss(model, config, search, variables, index, user, items, batch,
     at = jnp.sort(order[:, :p], axis=1)
     pick = lambda x: jnp.take_along_axis(x, at.reshape(b, p, *[1] * (x.ndim - 2)), axis=1)  # noqa: E731
     target, label = pick(batch.targets), pick(batch.labels)
-    here = UserState(
-        embedding=pick(user.embedding),
-        context=pick(user.context),
-        tokens=user.tokens,
-        age=pick(user.age),
-    )
+    here = state_at(user, at, recent=model.config.tower.recent)
     per = max(1, config.mined // p)
     found = search(index, jax.lax.stop_gradient(here.embedding).reshape(b * p, -1), per)
     mined = found.reshape(b, p * per)
@@ -180,11 +175,9 @@ def _over_arch_loss(model, config, search, variables, index, user, items, batch,
     # [b, p, c]: the column of each position's target; columns it may use as negatives.
     first = first_of_each(rows)
     is_target = (rows[:, None, :] == target[..., None]) & first[:, None, :]
-    seen = jnp.einsum(
-        "bph,bhc->bpc",
-        (here.age >= 0).astype(jnp.float32),
-        (batch.users.history[:, :, None] == rows[:, None, :]).astype(jnp.float32),
-    )
+    equal = (batch.users.history[:, :, None] == rows[:, None, :]).astype(jnp.float32)
+    upto = (jnp.arange(h) <= at[..., None]).astype(jnp.float32)
+    seen = jnp.einsum("bph,bhc->bpc", upto, equal)
     keep = first[:, None, :] & ~is_target & (seen == 0)
     valid = (target >= 0).astype(jnp.float32)
     positive = jnp.sum(jnp.where(is_target[..., None], logits, 0.0), axis=2)  # [b, p, t]

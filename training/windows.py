@@ -3,44 +3,75 @@
 from __future__ import annotations
 
 import numpy as np
+from jaxtyping import Float, Int
 
 
 class Windows:
-    """Windows of at most `length` consecutive targets with what preceded each of them.
+    """Windows of at most `stride` consecutive targets, with what preceded each of them.
 
-    Attributes:
-        users: int32 [n], the user of each interaction, sorted by user, then time.
+    Args:
+        user: int32 [n], user rows; interactions of one user in the order of time.
+        item: int32 [n], item rows.
+        labels: float32 [n, tasks].
+        length: Positions in a window.
+        stride: Positions of it that are targets, at most `length`.
     """
 
-    def __init__(self, user, item, labels, *, length: int, stride: int) -> None:
+    def __init__(
+        self,
+        user: Int[np.ndarray, "n"],
+        item: Int[np.ndarray, "n"],
+        labels: Float[np.ndarray, "n tasks"],
+        *,
+        length: int,
+        stride: int,
+    ) -> None:
         order = np.argsort(user, kind="stable")
         self.user, self.item, self.labels = user[order], item[order], labels[order]
         self.length, self.stride = length, stride
-        starts = np.flatnonzero(np.append(True, self.user[1:] != self.user[:-1]))
-        self.starts, self.ends = starts, np.append(starts[1:], len(self.user))
+        self.starts = np.flatnonzero(np.append(True, self.user[1:] != self.user[:-1]))
+        self.ends = np.append(self.starts[1:], len(self.user))
 
-    def epoch(self, rng: np.random.Generator) -> np.ndarray:
-        """Ends (exclusive) of the windows of one pass: [n, 3] start of user, end, first target."""
-        out = []
-        phase = rng.integers(0, self.stride, len(self.starts))
-        for s, e, f in zip(self.starts, self.ends, phase):
-            end = e
-            ends = np.arange(e - f if e - f > s else e, s, -self.stride)
-            if f and e - f > s:
-                ends = np.append(e, ends)
-            out.append(np.stack([np.full(len(ends), s), ends, np.append(ends[1:], s)], 1))
-        out = np.concatenate(out)
-        return out[rng.permutation(len(out))]
+    def epoch(self, rng: np.random.Generator) -> Int[np.ndarray, "windows 3"]:
+        """The windows of one pass over the data, in random order.
 
-    def take(self, windows: np.ndarray):
-        h = self.length
-        s, e, f = (windows[:, i : i + 1] for i in range(3))
-        at = e - h + np.arange(h)[None]  # position of target j
-        t_ok = (at >= s) & (at >= f)
-        targets = np.where(t_ok, self.item[np.maximum(at, 0)], -1).astype(np.int32)
-        labels = np.where(t_ok[..., None], self.labels[np.maximum(at, 0)], 0).astype(np.float32)
-        prev = at - 1
-        h_ok = prev >= s
-        hist = np.where(h_ok, self.item[np.maximum(prev, 0)], -1).astype(np.int32)
-        hl = np.where(h_ok[..., None], self.labels[np.maximum(prev, 0)], 0).astype(np.float32)
-        return self.user[windows[:, 0]].astype(np.int32), hist, hl, targets, labels
+        Every interaction is a target once. Each user is cut from the end backwards; the last
+        window is shortened by a random phase, so that cuts fall elsewhere in every epoch.
+
+        Returns:
+            For each window the start of its user, its end (exclusive) and its first target.
+        """
+        counts = self.ends - self.starts
+        phase = rng.integers(0, self.stride, len(counts))
+        short = np.where(phase < counts, phase, 0)  # targets of the shortened window, 0 if none
+        pieces = (short > 0) + -(-(counts - short) // self.stride)
+        at = np.repeat(np.arange(len(counts)), pieces)
+        number = np.arange(len(at)) - np.repeat(np.cumsum(pieces) - pieces, pieces)
+        short, starts, ends = short[at], self.starts[at], self.ends[at]
+        is_short = (short > 0) & (number == 0)
+        skipped = np.where((short > 0) & (number > 0), self.stride - short, 0)
+        ends = ends - number * self.stride + skipped
+        firsts = np.where(is_short, ends - short, np.maximum(ends - self.stride, starts))
+        return np.stack([starts, ends, firsts], axis=1)[rng.permutation(len(at))]
+
+    def take(
+        self, windows: Int[np.ndarray, "batch 3"]
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """Gathers windows.
+
+        Returns:
+            User rows [batch]; histories [batch, length], -1 where there is nothing yet, and
+            their labels [batch, length, tasks]; the item chosen after each position, -1 where
+            it is no target, and its labels.
+        """
+        start, end, first = (windows[:, column, None] for column in range(3))
+        target = end - self.length + np.arange(self.length)[None]
+        chosen = self._at(target, (target >= start) & (target >= first))
+        before = self._at(target - 1, target - 1 >= start)
+        return (self.user[windows[:, 0]].astype(np.int32), *before, *chosen)
+
+    def _at(self, place: np.ndarray, there: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        place = np.maximum(place, 0)
+        items = np.where(there, self.item[place], -1).astype(np.int32)
+        labels = np.where(there[..., None], self.labels[place], 0).astype(np.float32)
+        return items, labels

@@ -10,10 +10,13 @@ import numpy as np
 import pytest
 
 from experiments import quality, quality_methods, quality_report
+from silverjax.config import OverArchConfig, RetrieverConfig, TowerConfig
 from silverjax.metrics import Estimate, mean_and_interval
 from training.baselines import ALS
+from training.config import TrainConfig
 from training.datasets import Dataset, synthetic
 from training.evaluate import Result
+from training.splits import make_split
 
 SMALL_ALS = dataclasses.replace(
     ALS,
@@ -132,3 +135,28 @@ def test_gains_are_paired_by_user() -> None:
     low, high = quality_report.gains(runs, "ndcg@20")["popularity"]
     assert low == pytest.approx(0.1, abs=1e-5)
     assert high == pytest.approx(0.1, abs=1e-5)
+
+
+@pytest.mark.slow  # trains twice
+def test_trained_models_are_evaluated_on_what_they_did_not_see() -> None:
+    dataset: Dataset = synthetic.generate(users=40, items=60, interactions=600, groups=4)[0]
+    split = make_split("leave-last-out", dataset.interactions)
+    setup = quality_methods.Setup(
+        dataset,
+        split,
+        RetrieverConfig(
+            tower=TowerConfig(dim=16, width=16, history=6, layers=1, heads=1),
+            over_arch=OverArchConfig(component_dim=8, user_components=2, item_components=2),
+        ),
+        TrainConfig(steps=2, batch=8, in_batch=16, uniform=16, mined=8, over_arch_uniform=8),
+        {"watched": 1.0},
+    )
+    found = {**quality_methods.run_towers_alone(setup, 0), **quality_methods.run_pipeline(setup, 0)}
+    assert list(found) == [
+        quality_methods.TOWERS_ALONE, quality_methods.TOWERS, quality_methods.PIPELINE,
+    ]  # fmt: skip
+    for result in found.values():
+        assert 0 < result.metrics["recall@50"] <= 1
+        assert len(result.per_case["ndcg@20"]) == len(split.test)
+    # All items are candidates, and no user has more than 50 unseen ones: nothing can be missed.
+    assert found[quality_methods.PIPELINE].metrics["recall@50"] == 1

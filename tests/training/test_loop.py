@@ -1,0 +1,228 @@
+"""Whole runs: the same bits every time, whatever happens on the way."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import pytest
+from rich.console import Console
+
+import training.loop
+import training.report
+from silverjax.batch import Users
+from silverjax.retriever import Request
+from silverjax.value_model import make_weights
+from tests.training.tiny import CHECKPOINT_EVERY, CONFIG, MODEL, dataset, run
+from training.checkpoints import FOLDER, CheckpointMismatchError
+from training.loop import TrainResult, train
+from training.metric_log import METRICS
+from training.report import DivergedError, Report
+
+KILLS = 3
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> tuple[TrainResult, Path]:
+    folder = tmp_path_factory.mktemp("uninterrupted")
+    return run(folder), folder
+
+
+def assert_same_bits(one: Any, other: Any) -> None:
+    leaves, structure = jax.tree.flatten(one)
+    others, other_structure = jax.tree.flatten(other)
+    assert structure == other_structure
+    for a, b in zip(leaves, others, strict=True):
+        np.testing.assert_array_equal(np.asarray(a), np.asarray(b))
+
+
+def lines(folder: Path) -> list[dict[str, float]]:
+    text = (folder / METRICS).read_text()
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def assert_same_lines(folder: Path, other: Path) -> None:
+    """Every step once, in order, with the same figures; only the speed may differ."""
+    found, expected = lines(folder), lines(other)
+    assert [line["step"] for line in found] == list(range(1, CONFIG.steps + 1))
+    for line in (*found, *expected):
+        assert line.pop("examples_per_second") > 0
+    assert found == expected
+
+
+def test_result_answers_requests(uninterrupted: tuple[TrainResult, Path]) -> None:
+    result, _ = uninterrupted
+    schema = dataset().schema
+    users = Users(
+        id=np.arange(2, dtype=np.int32),  # type: ignore[arg-type]
+        features={k: v[:2] for k, v in dataset().user_features.items()},  # type: ignore[misc]
+        history=np.full((2, 6), -1, np.int32),  # type: ignore[arg-type]
+        history_labels=np.zeros((2, 6, len(schema.tasks)), np.float32),  # type: ignore[arg-type]
+    )
+    weights = jax.tree.map(
+        lambda row: row.repeat(2, axis=0), make_weights({schema.tasks[0]: 1.0}, schema.tasks)
+    )
+    answer = result.model.apply(
+        result.variables, jax.tree.map(jax.numpy.asarray, Request(users, weights))
+    )
+    assert answer.rows.shape == (2, 5)
+    assert (np.asarray(answer.rows) >= 0).all()
+
+
+def test_training_lowers_the_loss(uninterrupted: tuple[TrainResult, Path]) -> None:
+    losses = [line["loss"] for line in lines(uninterrupted[1])]
+    assert np.mean(losses[-5:]) < np.mean(losses[:5])
+
+
+def test_same_seed_gives_the_same_bits(uninterrupted: tuple[TrainResult, Path]) -> None:
+    expected = uninterrupted[0]
+    again = run()
+    assert_same_bits(again.variables, expected.variables)
+    assert again.metrics == expected.metrics
+
+
+def test_other_seed_gives_other_parameters(uninterrupted: tuple[TrainResult, Path]) -> None:
+    with pytest.raises(AssertionError):
+        assert_same_bits(run(seed=1).variables["params"], uninterrupted[0].variables["params"])
+
+
+@pytest.mark.parametrize("steps", [1, CHECKPOINT_EVERY, 11])
+def test_interrupted_run_ends_with_the_same_bits(
+    uninterrupted: tuple[TrainResult, Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    steps: int,
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(training.loop, "Report", stopping_at(steps + 1))
+        with pytest.raises(KeyboardInterrupt):
+            run(tmp_path)
+    expected, folder = uninterrupted
+    assert len(lines(tmp_path)) == steps, "what was computed before ctrl-C is logged"
+    assert_same_bits(run(tmp_path).variables, expected.variables)
+    assert_same_lines(tmp_path, folder)
+
+
+def stopping_at(last: int) -> Callable[..., Report]:
+    class Stopping(Report):
+        def add(self, step: int, metrics: dict[str, jax.Array], examples: int) -> None:
+            if step == last:
+                raise KeyboardInterrupt
+            super().add(step, metrics, examples)
+
+    return Stopping
+
+
+def test_killed_run_ends_with_the_same_bits(
+    uninterrupted: tuple[TrainResult, Path], tmp_path: Path
+) -> None:
+    rng = random.Random(0)
+    folder = tmp_path / "run"
+    for kill in range(1, KILLS + 1):
+        # The steps take a few milliseconds and a checkpoint many: this hits both.
+        _train_and_kill(folder, after=kill * CHECKPOINT_EVERY, wait=0.1 * rng.random())
+    assert len(lines(folder)) < CONFIG.steps, "killed too late to show anything"
+    expected, other = uninterrupted
+    assert_same_bits(run(folder).variables, expected.variables)
+    assert_same_lines(folder, other)
+
+
+def _train_and_kill(folder: Path, *, after: int, wait: float) -> None:
+    """Kills a training process a moment after it logged step `after`."""
+    # Some steps last longer, so that the process is alive when the signal comes.
+    command = [sys.executable, "-m", "tests.training.tiny", str(folder)]
+    root = Path(__file__).parents[2]
+    process = subprocess.Popen(command, cwd=root, env={**os.environ, "PYTHONPATH": str(root)})
+    try:
+        deadline = time.monotonic() + 300
+        while not _has_logged(folder, after):
+            assert process.poll() is None, f"ended by itself with {process.returncode}"
+            assert time.monotonic() < deadline, f"did not reach step {after}"
+            time.sleep(0.001)
+        time.sleep(wait)
+    finally:
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+
+
+def _has_logged(folder: Path, step: int) -> bool:
+    path = folder / METRICS
+    return path.exists() and path.read_bytes().count(b"\n") >= step
+
+
+def test_finished_run_is_not_trained_again(
+    uninterrupted: tuple[TrainResult, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected, folder = uninterrupted
+    monkeypatch.setattr(training.loop, "Report", stopping_at(CONFIG.steps))
+    again = run(folder)
+    assert again.metrics == {}
+    assert_same_bits(again.variables, expected.variables)
+    assert len(lines(folder)) == CONFIG.steps
+
+
+def test_folder_of_another_run_is_refused(uninterrupted: tuple[TrainResult, Path]) -> None:
+    _, folder = uninterrupted
+    before = (folder / METRICS).read_bytes()
+    with pytest.raises(CheckpointMismatchError, match="train.seed is 0 there and 1 now"):
+        run(folder, seed=1)
+    assert (folder / METRICS).read_bytes() == before
+
+
+def test_infinite_loss_stops_the_run(tmp_path: Path) -> None:
+    config = dataclasses.replace(CONFIG, learning_rate=1e38)
+    with pytest.raises(DivergedError) as caught:
+        train(dataset(), model=MODEL, config=config, workdir=tmp_path, checkpoint_every=1)
+    message = str(caught.value)
+    step = len(lines(tmp_path)) + 1  # the first that is not logged
+    assert f"at step {step};" in message
+    assert str(tmp_path / FOLDER / str(step - 1)) in message
+    assert "Lower learning_rate=1e+38" in message
+
+
+def test_diverged_run_without_folder_names_no_checkpoint() -> None:
+    config = dataclasses.replace(CONFIG, learning_rate=1e38)
+    with pytest.raises(DivergedError, match="the last checkpoint is none"):
+        train(dataset(), model=MODEL, config=config)
+
+
+def test_towers_alone_need_no_index_to_train() -> None:
+    config = dataclasses.replace(CONFIG, steps=2, positions=0, ema=0.9)
+    result = train(dataset(), model=MODEL, config=config)
+    assert set(result.metrics) == {"gradient_norm", "loss", "tower_loss"}
+    assert int(result.variables["index"]["items"].live_items()) == dataset().schema.items
+
+
+def test_progress_shows_loss_and_speed() -> None:
+    console = Console(file=io.StringIO(), force_terminal=True, width=120)
+    with Report(steps=10, progress=console) as report:
+        report.add(1, {"loss": jax.numpy.float32(1.25)}, examples=7)
+    written: Any = console.file
+    assert "1/10 loss 1.250" in written.getvalue()
+    assert "examples/s" in written.getvalue()
+
+
+@pytest.mark.parametrize("progress", [False, True])
+def test_progress_is_silent_without_terminal(
+    progress: bool, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with Report(steps=1, progress=progress) as report:
+        report.add(1, {"loss": jax.numpy.float32(1.0)}, examples=1)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_rejects_interval_below_one() -> None:
+    with pytest.raises(ValueError, match="checkpoint_every=0 must be at least 1"):
+        train(dataset(), model=MODEL, config=CONFIG, checkpoint_every=0)
