@@ -42,8 +42,8 @@ class TowerConfig:
     recent: int = 16
     layers: int = 1
     heads: int = 2
-    dropout: float = 0.2
-    item_id_dropout: float = 0.1
+    dropout: float = 0.1
+    item_id_dropout: float = 0.05
     user_id_dropout: float = 0.5
     int8: bool = True
 
@@ -73,12 +73,12 @@ class OverArchConfig:
         dropout: Rate on the gates (`mol`) or the MLP (`cross`).
     """
 
-    kind: str = "mol"
+    kind: str = "cross"
     component_dim: int = 32
     user_components: int = 4
     item_components: int = 4
-    attention_heads: int = 4
-    hidden: int = 64
+    attention_heads: int = 2
+    hidden: int = 32
     cross_layers: int = 2
     cross_rank: int = 32
     dropout: float = 0.1

@@ -61,5 +61,5 @@ class Model(nn.Module):
 
     def score(
         self, user: UserState, item: ItemState, *, train: bool = False
-    ) -> Float[Array, "batch k tasks"]:
+    ) -> Float[Array, "*batch k tasks"]:
         return self.over_arch(user, item.embedding, item.inputs, train=train)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import os
+from collections.abc import Iterator
 from collections.abc import Generator
 from typing import Any
 
@@ -22,6 +23,14 @@ if importlib.util.find_spec("beartype"):
 
 # A silent float64 is a bug that only shows in the results.
 jax.config.update("jax_numpy_dtype_promotion", "strict")
+
+
+@pytest.fixture
+def weak_promotion() -> Iterator[None]:
+    """For what trains: optax itself adds its integer step count to floats."""
+    with jax.numpy_dtype_promotion("standard"):
+        yield
+
 
 if importlib.util.find_spec("hypothesis"):
     import hypothesis

@@ -10,6 +10,7 @@ from typing import Any
 
 import grain
 import jax
+import jax.numpy as jnp
 import numpy as np
 import orbax.checkpoint as ocp
 
@@ -92,7 +93,9 @@ class Checkpoints:
                 batches=grain.checkpoint.CheckpointRestore(batches),
             ),
         )
-        restored: TrainState = found.state
+        # Orbax ties arrays to a device; those of a new state are free. Programs would be compiled
+        # again for the difference.
+        restored: TrainState = jax.tree.map(lambda array: jnp.array(np.asarray(array)), found.state)
         return dataclasses.replace(restored, key=jax.random.wrap_key_data(restored.key))
 
     def last(self) -> Path | None:

@@ -32,17 +32,17 @@ class TrainConfig:
         task_weight: Weight of OverArch's cross entropy per task.
     """
 
-    steps: int = 800
+    steps: int = 400
     batch: int = 64
     seed: int = 0
-    learning_rate: float = 2e-3
+    learning_rate: float = 6e-3
     warmup: int = 50
     weight_decay: float = 0.01
     clip: float = 1.0
     ema: float = 0.0
-    warm_start: float = 0.3
+    warm_start: float = 0.5
     in_batch: int = 256
-    uniform: int = 1024
+    uniform: int = 512
     positions: int = 8
     mined: int = 32
     over_arch_uniform: int = 64

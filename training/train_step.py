@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -11,12 +12,15 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int
 
-from silverjax.batch import Items, Users, take_items
+from silverjax.batch import Items, Users
 from silverjax.model import ItemState, Model
-from silverjax.towers import state_at
+from silverjax.towers import UserState, state_at
 from training.config import TrainConfig
 from training.losses import binary_cross_entropy, masked_mean, sampled_softmax
 from training.negatives import first_of_each, mixed_pool, uniform_rows
+
+# (index, queries [n, dim], k) -> item rows [n, k], the best first.
+Search = Callable[[Any, Float[Array, "n dim"], int], Int[Array, "n k"]]
 
 
 @flax.struct.dataclass
@@ -77,7 +81,7 @@ def make_optimizer(config: TrainConfig) -> optax.GradientTransformation:
 def make_train_step(
     model: Model,
     config: TrainConfig,
-    search: Callable[[Any, Float[Array, "n dim"], int], Int[Array, "n k"]],
+    search: Search,
 ) -> Callable[[TrainState, TrainBatch, Corpus], tuple[TrainState, dict[str, Array]]]:
     optimizer = make_optimizer(config)
 
@@ -94,8 +98,9 @@ def make_train_step(
         params = optax.apply_updates(state.params, updates)
         decay = jnp.minimum(config.ema, (1.0 + state.step) / (10.0 + state.step))
         ema = jax.tree.map(lambda e, p: decay * e + (1.0 - decay) * p, state.ema, params)
-        metrics["gradient_norm"] = optax.global_norm(grads)
-        new = state.replace(
+        metrics["gradient_norm"] = optax.tree.norm(grads)
+        new = dataclasses.replace(
+            state,
             step=state.step + 1,
             params=params,
             opt_state=opt_state,
@@ -106,13 +111,22 @@ def make_train_step(
     return train_step
 
 
-def _loss(model, config, search, params, index, batch, corpus, key):
+def _loss(
+    model: Model,
+    config: TrainConfig,
+    search: Search,
+    params: Any,
+    index: Any,
+    batch: TrainBatch,
+    corpus: Corpus,
+    key: Array,
+) -> tuple[Array, dict[str, Array]]:
     keys = jax.random.split(key, 4)
     variables = {"params": params}
-    user = model.apply(
+    user: Any = model.apply(
         variables, batch.users, train=True, method="embed_positions", rngs={"dropout": keys[0]}
     )
-    items = model.apply(
+    items: Any = model.apply(
         variables, corpus.items, train=True, method="embed_items", rngs={"dropout": keys[1]}
     )
     tower = _tower_loss(config, user, items, batch, corpus, keys[2])
@@ -135,7 +149,15 @@ def seen_before(batch: TrainBatch, rows: Int[Array, "m"]) -> Array:
     return jnp.einsum("ij,bjm->bim", jnp.tril(jnp.ones((h, h))), equal) > 0
 
 
-def _tower_loss(config, user, items, batch, corpus, key):
+def _tower_loss(
+    config: TrainConfig,
+    user: UserState,
+    items: ItemState,
+    batch: TrainBatch,
+    corpus: Corpus,
+    key: Array,
+) -> Array:
+    """Sampled softmax of every position over in-batch and uniform negatives."""
     pool = mixed_pool(
         key, batch.targets, corpus.frequency, in_batch=config.in_batch, uniform=config.uniform
     )
@@ -147,15 +169,31 @@ def _tower_loss(config, user, items, batch, corpus, key):
     return masked_mean(losses, (batch.targets >= 0).astype(jnp.float32))
 
 
-def _over_arch_loss(model, config, search, variables, index, user, items, batch, corpus, key):
+def _over_arch_loss(
+    model: Model,
+    config: TrainConfig,
+    search: Search,
+    variables: Any,
+    index: Any,
+    user: UserState,
+    items: ItemState,
+    batch: TrainBatch,
+    corpus: Corpus,
+    key: Array,
+) -> tuple[Array, Array]:
+    """Softmax over candidates, and cross entropy per task, at some positions of each window."""
     key_position, key_uniform, key_drop = jax.random.split(key, 3)
     b, h = batch.targets.shape
     n = corpus.frequency.shape[0]
     # Positions to learn from: random ones, those with a target first.
     p = min(config.positions, h)
-    order = jnp.argsort(jax.random.uniform(key_position, (b, h)) + (batch.targets < 0), axis=1)
+    absent = (batch.targets < 0).astype(jnp.float32)
+    order = jnp.argsort(jax.random.uniform(key_position, (b, h)) + absent, axis=1)
     at = jnp.sort(order[:, :p], axis=1)
-    pick = lambda x: jnp.take_along_axis(x, at.reshape(b, p, *[1] * (x.ndim - 2)), axis=1)  # noqa: E731
+
+    def pick(x: Array) -> Array:
+        return jnp.take_along_axis(x, at.reshape(b, p, *[1] * (x.ndim - 2)), axis=1)
+
     target, label = pick(batch.targets), pick(batch.labels)
     here = state_at(user, at, recent=model.config.tower.recent)
     per = max(1, config.mined // p)
@@ -169,7 +207,7 @@ def _over_arch_loss(model, config, search, variables, index, user, items, batch,
         [jnp.zeros(p + p * per), jnp.full(uniform.shape[1], jnp.log(uniform.shape[1] / n))]
     )
     item = jax.tree.map(lambda x: x[jnp.maximum(rows, 0)], items)
-    logits = model.apply(
+    logits: Any = model.apply(
         variables, here, item, train=True, method="score", rngs={"dropout": key_drop}
     )  # [b, p, c, t]
     # [b, p, c]: the column of each position's target; columns it may use as negatives.
@@ -189,6 +227,6 @@ def _over_arch_loss(model, config, search, variables, index, user, items, batch,
     )
     listwise = masked_mean(listwise, label * valid[..., None])
     weight = jnp.where(keep, jnp.exp(-logq), 0.0)[..., None]
-    negative = jnp.sum(binary_cross_entropy(logits, 0.0) * weight, axis=2)
+    negative = jnp.sum(binary_cross_entropy(logits, jnp.zeros_like(logits)) * weight, axis=2)
     task = negative + binary_cross_entropy(positive, label)
     return listwise, masked_mean(task.mean(-1), valid)

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from typing import Any
+
 import jax
 import numpy as np
 import pytest
 
+from pallas_kernels.bloom_probe import pallas_triton as bloom_triton
+from pallas_kernels.int8_search import pallas_triton as int8_triton
+from silverjax import ann_search, bloom_filter
 from silverjax.ann_search import search
 from silverjax.filter_plan import compile_filters
 from silverjax.index_builder import build_index
 from silverjax.index_config import IndexConfig
 from silverjax.item_index import ItemIndex
-from tests.pallas_kernels.cuda import lower_for_cuda
+from tests.pallas_kernels.cuda import ignore_triton_deprecation, lower_for_cuda
 
 FILTERS = ["tag:1 AND NOT tag:30", "", "NOT tag:31", "tag:32 OR half:1"]
 
@@ -30,23 +36,49 @@ def index() -> ItemIndex:
 QUERIES = np.random.default_rng(1).normal(size=(4, 24)).astype(np.float32)
 
 
-def test_triton_backend_answers_like_the_reference(index: ItemIndex) -> None:
+@pytest.fixture
+def triton(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Puts the Triton kernels in the search, here interpreted or only lowered."""
+
+    def use(**options: bool) -> None:
+        def bloom(*args: Any, backend: str | None, **kwargs: Any) -> Any:
+            return bloom_triton.bloom_probe(*args, **kwargs, **options)
+
+        def int8(*args: Any, backend: str | None, **kwargs: Any) -> Any:
+            return int8_triton.int8_search(*args, **kwargs, **options)
+
+        monkeypatch.setattr(bloom_filter, "bloom_probe", bloom)
+        monkeypatch.setattr(ann_search, "int8_search", int8)
+        jax.clear_caches()  # what was traced before knows the other kernels
+
+    return use
+
+
+@pytest.fixture(autouse=True)
+def forget() -> Iterator[None]:
+    yield
+    jax.clear_caches()
+
+
+def test_triton_kernels_answer_like_the_reference(
+    index: ItemIndex, triton: Callable[..., None]
+) -> None:
     plan = compile_filters(index, FILTERS)
-    one = search(index, QUERIES, plan, k=10, probes=2, backend="reference")
-    two = search(index, QUERIES, plan, k=10, probes=2, backend="pallas_triton")
+    one = search(index, QUERIES, plan, k=10, probes=2)
+    with ignore_triton_deprecation():
+        triton(interpret=True)
+        two = search(index, QUERIES, plan, k=10, probes=2)
     for a, b in zip(jax.tree.leaves(one), jax.tree.leaves(two), strict=True):
         np.testing.assert_array_equal(a, b)
 
 
-def test_search_lowers_for_cuda(index: ItemIndex) -> None:
+def test_search_lowers_for_cuda(index: ItemIndex, triton: Callable[..., None]) -> None:
     plan = compile_filters(index, FILTERS)
+    triton()
     text = lower_for_cuda(
-        lambda i, q, p: search(i, q, p, k=10, probes=2, backend="pallas_triton"),
-        index,
-        jax.numpy.asarray(QUERIES),
-        plan,
+        lambda i, q, p: search(i, q, p, k=10, probes=2), index, jax.numpy.asarray(QUERIES), plan
     )
-    assert "triton" in str(text).lower()
+    assert "triton" in text
 
 
 def test_unknown_backend_is_refused(index: ItemIndex) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +18,8 @@ from training.train_step import TrainState
 
 
 @pytest.fixture
-def batches() -> Iterator[Any]:
-    yield iter(training_batches(dataset(), length=6, batch=16, seed=0))
+def batches() -> Any:
+    return iter(training_batches(dataset(), length=6, batch=16, seed=0))
 
 
 def state_at(step: int) -> TrainState:

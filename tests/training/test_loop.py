@@ -11,7 +11,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,13 @@ from training.metric_log import METRICS
 from training.report import DivergedError, Report
 
 KILLS = 3
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _promotion() -> Iterator[None]:
+    """Optax multiplies Python floats by integer arrays, which strict promotion does not allow."""
+    with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -141,7 +148,6 @@ def test_killed_run_ends_with_the_same_bits(
 
 def _train_and_kill(folder: Path, *, after: int, wait: float) -> None:
     """Kills a training process a moment after it logged step `after`."""
-    # Some steps last longer, so that the process is alive when the signal comes.
     command = [sys.executable, "-m", "tests.training.tiny", str(folder)]
     root = Path(__file__).parents[2]
     process = subprocess.Popen(command, cwd=root, env={**os.environ, "PYTHONPATH": str(root)})
@@ -206,7 +212,7 @@ def test_towers_alone_need_no_index_to_train() -> None:
 
 
 def test_progress_shows_loss_and_speed() -> None:
-    console = Console(file=io.StringIO(), force_terminal=True, width=120)
+    console = Console(file=io.StringIO(), force_terminal=True, width=120, color_system=None)
     with Report(steps=10, progress=console) as report:
         report.add(1, {"loss": jax.numpy.float32(1.25)}, examples=7)
     written: Any = console.file
