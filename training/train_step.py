@@ -14,7 +14,7 @@ from jaxtyping import Array, Float, Int
 
 from silverjax.batch import Items, Users
 from silverjax.model import ItemState, Model
-from silverjax.towers import UserState, state_at
+from silverjax.towers import Positions, state_at
 from training.config import TrainConfig
 from training.losses import binary_cross_entropy, masked_mean, sampled_softmax
 from training.negatives import first_of_each, mixed_pool, uniform_rows
@@ -151,7 +151,7 @@ def seen_before(batch: TrainBatch, rows: Int[Array, "m"]) -> Array:
 
 def _tower_loss(
     config: TrainConfig,
-    user: UserState,
+    user: Positions,
     items: ItemState,
     batch: TrainBatch,
     corpus: Corpus,
@@ -175,7 +175,7 @@ def _over_arch_loss(
     search: Search,
     variables: Any,
     index: Any,
-    user: UserState,
+    user: Positions,
     items: ItemState,
     batch: TrainBatch,
     corpus: Corpus,

@@ -22,6 +22,7 @@ MODEL = RetrieverConfig(
 # Refreshes of the index fall between checkpoints, and epochs end within batches.
 CONFIG = TrainConfig(
     steps=24,
+    learning_rate=0.002,
     batch=16,
     warmup=2,
     in_batch=16,
@@ -31,7 +32,7 @@ CONFIG = TrainConfig(
     over_arch_uniform=4,
     refresh_every=5,
 )
-CHECKPOINT_EVERY = 3
+CHECKPOINT_EVERY = 4
 
 
 @functools.cache

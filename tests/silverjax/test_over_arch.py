@@ -1,0 +1,119 @@
+"""OverArch: both forms keep one contract."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from silverjax.config import OverArchConfig
+from silverjax.model import ItemState, Model
+from silverjax.towers import state_at
+from tests.silverjax.models import BATCH, CONFIG, SCHEMA, item_features, some_users
+
+K = 5
+ITEMS = jax.tree.map(
+    lambda column: column[: BATCH * K].reshape(BATCH, K, *column.shape[1:]), item_features()[0]
+)
+
+
+@pytest.fixture(scope="module", params=["mol", "cross"])
+def both(request: pytest.FixtureRequest) -> Any:
+    form = OverArchConfig(kind=request.param, component_dim=8, hidden=8, attention_heads=2)
+    model = Model(SCHEMA, dataclasses.replace(CONFIG, over_arch=form))
+    variables = model.init(jax.random.key(0), some_users(), ITEMS)
+    noise = jax.random.key(1)
+    return model, jax.tree.map(lambda p: p + 0.2 * jax.random.normal(noise, p.shape), variables)
+
+
+def score(both: Any, user: Any, item: Any) -> Any:
+    model, variables = both
+    return model.apply(variables, user, item, method="score")
+
+
+def states(both: Any) -> Any:
+    model, variables = both
+    return (
+        model.apply(variables, some_users(), method="embed_users"),
+        model.apply(variables, ITEMS, method="embed_items"),
+    )
+
+
+def test_one_logit_per_task(both: Any) -> None:
+    logits = score(both, *states(both))
+    assert logits.shape == (BATCH, K, len(SCHEMA.tasks))
+    assert logits.dtype == jnp.float32
+    assert np.isfinite(np.asarray(logits)).all()
+
+
+def test_item_side_is_one_flat_vector(both: Any) -> None:
+    _, item = states(both)
+    assert item.inputs.ndim == 3
+    assert item.inputs.shape[:2] == (BATCH, K)
+
+
+def test_candidates_are_scored_each_by_itself(both: Any) -> None:
+    """The logits of an item do not depend on which others were retrieved."""
+    user, item = states(both)
+    order = jnp.asarray([3, 1, 4, 0, 2])
+    shuffled = jax.tree.map(lambda column: column[:, order], item)
+    np.testing.assert_allclose(
+        score(both, user, shuffled), score(both, user, item)[:, order], rtol=1e-5, atol=1e-5
+    )
+
+
+def test_a_training_position_scores_like_a_request(both: Any) -> None:
+    model, variables = both
+    user, item = states(both)
+    prefixes = model.apply(variables, some_users(), method="embed_positions")
+    last = prefixes.embedding.shape[1] - 1
+    at = jnp.broadcast_to(jnp.asarray([2, last]), (BATCH, 2))
+    logits = score(both, state_at(prefixes, at, recent=CONFIG.tower.recent), item)
+    assert logits.shape == (BATCH, 2, K, len(SCHEMA.tasks))
+    np.testing.assert_allclose(logits[:, 1], score(both, user, item), rtol=1e-5, atol=1e-5)
+
+
+def test_absent_history_is_ignored(both: Any) -> None:
+    user, item = states(both)
+    garbage = jnp.where(user.present[..., None], user.recent, 1e3)
+    np.testing.assert_array_equal(
+        score(both, dataclasses.replace(user, recent=garbage), item), score(both, user, item)
+    )
+
+
+def test_recent_items_and_their_order_matter(both: Any) -> None:
+    user, item = states(both)
+    base = score(both, user, item)
+    swapped = dataclasses.replace(user, recent=user.recent[:, ::-1], present=user.present[:, ::-1])
+    assert (score(both, swapped, item)[0] != base[0]).any()
+    # The last user has no history: nothing there to reverse.
+    np.testing.assert_allclose(score(both, swapped, item)[-1], base[-1], rtol=1e-6)
+
+
+def test_every_parameter_gets_a_gradient(both: Any) -> None:
+    model, variables = both
+
+    def loss(params: Any) -> jax.Array:
+        logits = model.apply({"params": params}, some_users(), ITEMS)
+        return jnp.sum(jnp.sin(logits))  # any function that no symmetry cancels
+
+    gradients = jax.grad(loss)(variables["params"])["over_arch"]
+    dead = [
+        jax.tree_util.keystr(path)
+        for path, leaf in jax.tree_util.tree_leaves_with_path(gradients)
+        if not np.abs(np.asarray(leaf)).any()
+    ]
+    assert not dead
+
+
+def test_item_state_alone_suffices(both: Any) -> None:
+    """Scoring reads the cached arrays only: cached copies give the same bits."""
+    user, item = states(both)
+    cached = ItemState(
+        jnp.asarray(np.asarray(item.embedding)), jnp.asarray(np.asarray(item.inputs))
+    )
+    np.testing.assert_array_equal(score(both, user, cached), score(both, user, item))
