@@ -73,7 +73,7 @@ class OverArchConfig:
         dropout: Rate on the gates (`mol`) or the MLP (`cross`).
     """
 
-    kind: str = "cross"
+    kind: str = "mol"
     component_dim: int = 32
     user_components: int = 4
     item_components: int = 4
