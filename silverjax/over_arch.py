@@ -8,6 +8,8 @@ probabilities of different tasks can be added up by the Value Model.
 
 from __future__ import annotations
 
+import math
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -49,6 +51,15 @@ class HistoryAttention(nn.Module):
         return jnp.sum(weight * jnp.where(present, fit, 0.0), axis=-1)
 
 
+def _chance_of_one_in(encoder: ItemEncoder) -> nn.initializers.Initializer:
+    """Logits begin at what is true of an item nobody knows: one in the catalogue is chosen.
+
+    From 0, every negative would first have to be pushed down, and the steps that do it harm
+    all that is shared.
+    """
+    return nn.initializers.constant(-math.log(max(encoder.schema.items, 2)))
+
+
 class MixtureOfLogits(nn.Module):
     """Mixture of Logits (arXiv 2306.04039, section 4): gated sum of component inner products.
 
@@ -74,8 +85,9 @@ class MixtureOfLogits(nn.Module):
         self.gate = nn.DenseGeneral((self.tasks, components), kernel_init=_small_init)
         self.gate_drop = nn.Dropout(cfg.dropout)
         self.dot_scale = self.param("dot_scale", nn.initializers.ones_init(), (self.tasks,))
-        self.bias = self.param("bias", nn.initializers.zeros_init(), (self.tasks,))
-        self.item_bias = nn.Dense(self.tasks, kernel_init=_small_init)
+        self.item_bias = nn.Dense(
+            self.tasks, kernel_init=_small_init, bias_init=_chance_of_one_in(self.encoder)
+        )
         self.item_norm = nn.LayerNorm()
 
     def item_inputs(
@@ -119,7 +131,7 @@ class MixtureOfLogits(nn.Module):
         gate = jax.nn.softmax(self.gate(hidden))
         mixed = jnp.einsum("bpktc,bpkc->bpkt", gate, components)
         dot = jnp.einsum("bpd,bkd->bpk", user.embedding, item_embedding)[..., None]
-        logits = mixed + self.dot_scale * dot + item_bias[:, None] + self.bias
+        logits = mixed + self.dot_scale * dot + item_bias[:, None]
         return logits[:, 0] if squeeze else logits
 
     def _ends(self) -> list[int]:
@@ -147,7 +159,9 @@ class CrossNetwork(nn.Module):
         self.item_norm = nn.LayerNorm()
         self.item_vector = nn.Dense(cfg.component_dim)
         self.item_query = nn.Dense(cfg.attention_heads * cfg.component_dim)
-        self.item_bias = nn.Dense(self.tasks, kernel_init=_small_init)
+        self.item_bias = nn.Dense(
+            self.tasks, kernel_init=_small_init, bias_init=_chance_of_one_in(self.encoder)
+        )
         self.user_vector = nn.Dense(cfg.component_dim)
         self.attention = HistoryAttention(cfg.attention_heads, cfg.component_dim)
         width = 3 * cfg.component_dim + cfg.attention_heads + 1

@@ -27,7 +27,9 @@ class TrainConfig:
         mined: Negatives per window found in the model's own index.
         over_arch_uniform: Uniform negatives per window for OverArch.
         refresh_every: Steps between two rebuilds of the index from the item tower.
-        tower_weight: Weight of the towers' sampled softmax.
+        tower_weight: Weight of the towers' sampled softmax. The two below are small because Adam
+            gives OverArch's own parameters the same steps whatever the weight, while the
+            tables it shares with the towers are left to the towers.
         list_weight: Weight of OverArch's softmax over its candidates.
         task_weight: Weight of OverArch's cross entropy per task.
     """
@@ -35,7 +37,7 @@ class TrainConfig:
     steps: int = 400
     batch: int = 64
     seed: int = 0
-    learning_rate: float = 6e-3
+    learning_rate: float = 5e-3
     warmup: int = 50
     weight_decay: float = 0.01
     clip: float = 1.0
@@ -48,5 +50,5 @@ class TrainConfig:
     over_arch_uniform: int = 64
     refresh_every: int = 50
     tower_weight: float = 1.0
-    list_weight: float = 1.0
-    task_weight: float = 1.0
+    list_weight: float = 0.1
+    task_weight: float = 0.02

@@ -142,13 +142,6 @@ def _loss(
     return total, metrics
 
 
-def seen_before(batch: TrainBatch, rows: Int[Array, "m"]) -> Array:
-    """[b, h, m]: whether item m is in the window up to position h."""
-    equal = (batch.users.history[:, :, None] == rows).astype(jnp.float32)
-    h = equal.shape[1]
-    return jnp.einsum("ij,bjm->bim", jnp.tril(jnp.ones((h, h))), equal) > 0
-
-
 def _tower_loss(
     config: TrainConfig,
     user: Positions,
