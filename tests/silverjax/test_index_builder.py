@@ -155,5 +155,5 @@ def test_rejects_bad_input(points, attributes, config, message) -> None:  # type
 
 @pytest.mark.parametrize("value", [1.5, True, b"x", {"a": 1}])
 def test_rejects_values_of_other_types(value: object) -> None:
-    with pytest.raises(TypeError, match="values are strings or integers"):
+    with pytest.raises(TypeError, match="strings or integers"):
         build_index(np.eye(2, dtype=np.float32), {"tag": [["a", value], "b"]})  # type: ignore[list-item]

@@ -119,6 +119,7 @@ def test_directory_holds_arrays_and_json_only(published: Path) -> None:
         "arrays.json",
         "catalogue/attributes.json",
         "catalogue/item_ids.json",
+        "catalogue/seen.json",
         "catalogue/titles.json",
         "catalogue/user_ids.json",
         "config.json",
