@@ -13,8 +13,6 @@ import numpy as np
 
 from serving.engine import Engine
 from serving.query import Query
-from silverjax.ann_search import search
-from silverjax.item_index import ItemIndex
 from silverjax.retriever import Request, Retriever, cached
 
 
@@ -61,17 +59,7 @@ def _towers(retriever: Retriever, request: Request) -> Any:
 
 def _search(retriever: Retriever, request: Request) -> Any:
     user = _towers(retriever, request)
-    index: ItemIndex = retriever.get_variable("index", "items")
-    sizes = retriever.config.search
-    found = search(
-        index,
-        user.embedding,
-        request.plan,
-        k=sizes.candidates,
-        probes=sizes.probes,
-        exclude=request.exclude,
-    )
-    return user, found
+    return user, retriever.candidates(user, request)
 
 
 def _over_arch(retriever: Retriever, request: Request) -> Any:

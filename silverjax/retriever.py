@@ -12,8 +12,10 @@ from jaxtyping import Array, Float, Int
 from silverjax.ann_search import Candidates, search
 from silverjax.batch import Users
 from silverjax.filter_plan import FilterPlan
+from silverjax.index_config import SearchConfig
 from silverjax.item_index import ItemIndex
 from silverjax.model import ItemState, Model
+from silverjax.towers import UserState
 from silverjax.value_model import ValueWeights, value
 
 
@@ -87,11 +89,21 @@ class Retriever(Model):
     def __call__(self, request: Request) -> Answer:  # type: ignore[override]  # a Model scores
         """Stages 2 to 7 (SilverTorch, arXiv 2511.14881: index as model)."""
         index: ItemIndex = self.get_variable("index", "items")
-        sizes = self.config.search.fitted(index.clusters, index.slots_per_cluster)
         # 2 towers: the item tower ran when the index was built.
         user = self.embed_users(request.users)
         # 3 probe, 4 eligibility, 5 int8 search
-        found = search(
+        found = self.candidates(user, request)
+        # 6 OverArch
+        probabilities = jax.nn.sigmoid(self.score(user, cached(index, found.rows)))
+        # 7 Value Model
+        k = self._sizes(index).k
+        return ranked(index, found, probabilities, value(probabilities, request.weights), k)
+
+    def candidates(self, user: UserState, request: Request) -> Candidates:
+        """Stages 3 to 5: the eligible items nearest to the user embedding."""
+        index: ItemIndex = self.get_variable("index", "items")
+        sizes = self._sizes(index)
+        return search(
             index,
             user.embedding,
             request.plan,
@@ -99,10 +111,9 @@ class Retriever(Model):
             probes=sizes.probes,
             exclude=request.exclude,
         )
-        # 6 OverArch
-        probabilities = jax.nn.sigmoid(self.score(user, cached(index, found.rows)))
-        # 7 Value Model
-        return ranked(index, found, probabilities, value(probabilities, request.weights), sizes.k)
+
+    def _sizes(self, index: ItemIndex) -> SearchConfig:
+        return self.config.search.fitted(index.clusters, index.slots_per_cluster)
 
 
 def cached(index: ItemIndex, rows: Int[Array, "batch n"]) -> ItemState:
