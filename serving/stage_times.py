@@ -13,7 +13,7 @@ import numpy as np
 
 from serving.engine import Engine
 from serving.query import Query
-from silverjax.retriever import Request, Retriever, cached
+from silverjax.retriever import Request, Retriever
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,7 +64,7 @@ def _search(retriever: Retriever, request: Request) -> Any:
 
 def _over_arch(retriever: Retriever, request: Request) -> Any:
     user, found = _search(retriever, request)
-    return retriever.score(user, cached(retriever.get_variable("index", "items"), found.rows))
+    return retriever.logits(user, request, found)
 
 
 _PREFIXES = (_towers, _search, _over_arch)

@@ -21,12 +21,14 @@ class Users:
         features: By `schema.user_features`, leading axis batch.
         history: Item rows, oldest first, the most recent LAST, -1 padding at the FRONT.
         history_labels: Task labels of those interactions, 0 where padded.
+        day: When they ask, in days since the epoch (UTC); `None` is the end of what is known.
     """
 
     id: Int[Array, "batch"]
     features: dict[str, Array]
     history: Int[Array, "batch h"]
     history_labels: Float[Array, "batch h tasks"]
+    day: Int[Array, "batch"] | None = None
 
 
 @flax.struct.dataclass

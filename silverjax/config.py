@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 
+from silverjax.engagement import EngagementConfig
 from silverjax.index_config import IndexConfig, SearchConfig
 
 
@@ -70,22 +71,30 @@ class OverArchConfig:
         hidden: Width of the gates (`mol`) or of the MLP (`cross`).
         cross_layers: Cross layers (`cross`).
         cross_rank: Rank of a cross layer's matrix (`cross`).
+        evidence_hidden: Width of the MLP over the signals that both forms share.
         dropout: Rate on the gates (`mol`) or the MLP (`cross`).
     """
 
     kind: str = "mol"
-    component_dim: int = 32
-    user_components: int = 4
-    item_components: int = 4
+    component_dim: int = 16
+    user_components: int = 2
+    item_components: int = 2
     attention_heads: int = 2
-    hidden: int = 32
+    hidden: int = 16
     cross_layers: int = 2
     cross_rank: int = 32
+    evidence_hidden: int = 16
     dropout: float = 0.1
 
     def __post_init__(self) -> None:
         _require(self.kind in ("mol", "cross"), self, "kind", "'mol' or 'cross'")
-        for name in ("component_dim", "user_components", "item_components", "hidden"):
+        for name in (
+            "component_dim",
+            "user_components",
+            "item_components",
+            "hidden",
+            "evidence_hidden",
+        ):
             _require(getattr(self, name) >= 1, self, name, "at least 1")
         for name in ("attention_heads", "cross_layers", "cross_rank"):
             _require(getattr(self, name) >= 0, self, name, "at least 0")
@@ -99,4 +108,5 @@ class RetrieverConfig:
     tower: TowerConfig = TowerConfig()
     over_arch: OverArchConfig = OverArchConfig()
     index: IndexConfig = IndexConfig()  # noqa: RUF009 (frozen)
+    engagement: EngagementConfig = EngagementConfig()  # noqa: RUF009 (frozen)
     search: SearchConfig = SearchConfig()  # noqa: RUF009 (frozen)

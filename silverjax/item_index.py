@@ -13,6 +13,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Int8, UInt32
 
+from silverjax.engagement import Engagement
+
 LIVE_ROW = 0  # the first bit row marks the slots that hold an item
 
 
@@ -23,10 +25,12 @@ class ItemCache:
     Attributes:
         embeddings: Item-tower outputs, by catalogue row.
         inputs: Item-side inputs of the OverArch, by catalogue row; `None` outside a model.
+        engagement: What users did with the items of late; `None` outside a model.
     """
 
     embeddings: Float[Array, "capacity dim"]
     inputs: Float[Array, "capacity inputs"] | None = None
+    engagement: Engagement | None = None
 
 
 @flax.struct.dataclass

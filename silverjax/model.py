@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import flax.linen as nn
 import flax.struct
+import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from silverjax.batch import Items, Users
 from silverjax.config import RetrieverConfig
+from silverjax.engagement import Evidence, evidence_of, no_engagement
 from silverjax.over_arch import make_over_arch
 from silverjax.schema import Schema
 from silverjax.towers import ItemEncoder, ItemTower, Positions, UserState, UserTower
@@ -46,7 +48,11 @@ class Model(nn.Module):
 
     def __call__(self, users: Users, items: Items) -> Float[Array, "batch k tasks"]:
         """Logits of `items` [batch, k] for `users`; touches every parameter, so use it to init."""
-        return self.score(self.embed_users(users), self.embed_items(items))
+        nothing = no_engagement(1, self.config.engagement)
+        evidence = evidence_of(
+            nothing, users, jnp.zeros_like(items.id), windows=self.config.engagement.windows
+        )
+        return self.score(self.embed_users(users), self.embed_items(items), evidence)
 
     def embed_users(self, users: Users, *, train: bool = False) -> UserState:
         return self.user_tower(users, train=train)
@@ -60,6 +66,6 @@ class Model(nn.Module):
         return ItemState(embedding, self.over_arch.item_inputs(items, embedding, train=train))
 
     def score(
-        self, user: UserState, item: ItemState, *, train: bool = False
+        self, user: UserState, item: ItemState, evidence: Evidence, *, train: bool = False
     ) -> Float[Array, "*batch k tasks"]:
-        return self.over_arch(user, item.embedding, item.inputs, train=train)
+        return self.over_arch(user, item.embedding, item.inputs, evidence, train=train)

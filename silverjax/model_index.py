@@ -12,6 +12,7 @@ import numpy as np
 
 from silverjax.attributes import Attributes
 from silverjax.batch import Items, take_items
+from silverjax.engagement import Engagement, no_engagement
 from silverjax.index_builder import build_index
 from silverjax.index_config import IndexConfig
 from silverjax.item_index import ItemCache, ItemIndex
@@ -26,6 +27,8 @@ def index_catalogue(
     items: Items,
     attributes: Attributes | None = None,
     config: IndexConfig | None = None,
+    *,
+    engagement: Engagement | None = None,
 ) -> ItemIndex:
     """Runs the item tower over a catalogue and builds the index with its cache filled.
 
@@ -38,15 +41,25 @@ def index_catalogue(
         items: The catalogue, leading axis n.
         attributes: Filter features, as for `build_index`.
         config: Sizes of the index; `None` takes the model's own.
+        engagement: Of the items, by row; `None` is that nobody has chosen any.
     """
     config = config or model.config.index
     state = embed_catalogue(model, params, items)
     index = build_index(np.asarray(state.embedding), attributes, config)
 
     def room(column: jax.Array) -> jax.Array:
-        return jnp.pad(column, ((0, index.capacity - column.shape[0]), (0, 0)))
+        widths = [(0, index.capacity - column.shape[0])] + [(0, 0)] * (column.ndim - 1)
+        return jnp.pad(column, widths)
 
-    return dataclasses.replace(index, cache=ItemCache(room(state.embedding), room(state.inputs)))
+    if engagement is None:
+        engagement = no_engagement(index.capacity, model.config.engagement)
+    engagement = Engagement(
+        vectors=room(engagement.vectors),
+        totals=room(engagement.totals.T).T,
+        first_day=engagement.first_day,
+    )
+    cache = ItemCache(room(state.embedding), room(state.inputs), engagement)
+    return dataclasses.replace(index, cache=cache)
 
 
 def embed_catalogue(model: Model, params: Any, items: Items) -> ItemState:

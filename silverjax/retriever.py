@@ -11,6 +11,7 @@ from jaxtyping import Array, Float, Int
 
 from silverjax.ann_search import Candidates, search
 from silverjax.batch import Users
+from silverjax.engagement import Engagement, evidence_of
 from silverjax.filter_plan import FilterPlan
 from silverjax.index_config import SearchConfig
 from silverjax.item_index import ItemIndex
@@ -94,7 +95,7 @@ class Retriever(Model):
         # 3 probe, 4 eligibility, 5 int8 search
         found = self.candidates(user, request)
         # 6 OverArch
-        probabilities = jax.nn.sigmoid(self.score(user, cached(index, found.rows)))
+        probabilities = jax.nn.sigmoid(self.logits(user, request, found))
         # 7 Value Model
         k = self._sizes(index).k
         return ranked(index, found, probabilities, value(probabilities, request.weights), k)
@@ -112,17 +113,26 @@ class Retriever(Model):
             exclude=request.exclude,
         )
 
+    def logits(
+        self, user: UserState, request: Request, found: Candidates
+    ) -> Float[Array, "batch n tasks"]:
+        """Stage 6: what the OverArch makes of the candidates."""
+        item, engagement = cached(self.get_variable("index", "items"), found.rows)
+        windows = self.config.engagement.windows
+        evidence = evidence_of(engagement, request.users, found.rows, windows=windows)
+        return self.score(user, item, evidence)
+
     def _sizes(self, index: ItemIndex) -> SearchConfig:
         return self.config.search.fitted(index.clusters, index.slots_per_cluster)
 
 
-def cached(index: ItemIndex, rows: Int[Array, "batch n"]) -> ItemState:
-    """What the index keeps of the model's view of these items."""
+def cached(index: ItemIndex, rows: Int[Array, "batch n"]) -> tuple[ItemState, Engagement]:
+    """What the index keeps of the model's view of these items, and the engagement of all."""
     cache = index.cache
-    if cache is None or cache.inputs is None:
+    if cache is None or cache.inputs is None or cache.engagement is None:
         raise ValueError("the index holds no OverArch inputs; build it with `index_catalogue`")
     at = jnp.maximum(rows, 0)
-    return ItemState(cache.embeddings[at], cache.inputs[at])
+    return ItemState(cache.embeddings[at], cache.inputs[at]), cache.engagement
 
 
 def ranked(

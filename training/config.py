@@ -23,6 +23,8 @@ class TrainConfig:
             interactions gives to begin with; 0 begins with noise alone.
         in_batch: Negatives per step taken from the batch's own targets (so by popularity).
         uniform: Negatives per step drawn uniformly from the catalogue, without repetition.
+        held_out: Share of the choices that only OverArch learns from; 0 lets it learn from what
+            the towers have learned.
         positions: Positions per window that OverArch learns from.
         mined: Negatives per window found in the model's own index.
         over_arch_uniform: Uniform negatives per window for OverArch.
@@ -45,6 +47,7 @@ class TrainConfig:
     warm_start: float = 0.5
     in_batch: int = 256
     uniform: int = 512
+    held_out: float = 0.1
     positions: int = 8
     mined: int = 32
     over_arch_uniform: int = 64

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
+from silverjax.engagement import SECONDS_PER_DAY
 from silverjax.metrics import catalogue_coverage, ndcg_at_k, recall_at_k
 from training.splits import Cases
 
@@ -31,12 +32,14 @@ class Batch:
         history: int32 [b, h], item rows, most recent last, -1 padding at the front.
         history_labels: float32 [b, h, tasks], 0 where padded.
         exclude: int32 [b, s], all items the user has seen, which must not be ranked; -1 as padding.
+        day: int32 [b], when the user asks, in days since the epoch (UTC).
     """
 
     user: np.ndarray
     history: np.ndarray
     history_labels: np.ndarray
     exclude: np.ndarray
+    day: np.ndarray
 
 
 # (batch, k) -> item rows [b, k], best first, -1 past the end.
@@ -117,7 +120,8 @@ def batches(
         padded = _padded(at, batch)
         items, labels = cases.history_of(padded, width=history)
         user = np.where(padded >= 0, cases.user[padded], -1).astype(np.int32)
-        yield at, Batch(user, items, labels, cases.seen_by(padded))
+        day = (cases.time[padded] // SECONDS_PER_DAY).astype(np.int32)
+        yield at, Batch(user, items, labels, cases.seen_by(padded), day)
 
 
 def rank_by_scores(scores: Callable[[Batch], Array | np.ndarray]) -> Ranker:

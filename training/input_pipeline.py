@@ -13,6 +13,7 @@ import grain
 import numpy as np
 
 from silverjax.batch import Users
+from silverjax.engagement import SECONDS_PER_DAY
 from training.datasets.dataset import Dataset
 from training.train_step import TrainBatch
 from training.windows import Windows
@@ -40,13 +41,20 @@ def training_batches(
         if given < least:
             raise ValueError(f"{name}={given} must be at least {least}")
     seen = dataset.interactions
-    windows = Windows(seen.user, seen.item, seen.labels, length=length, stride=stride or length)
+    windows = Windows(
+        seen.user,
+        seen.item,
+        seen.labels,
+        seen.time // SECONDS_PER_DAY,
+        length=length,
+        stride=stride or length,
+    )
 
     def gather(chosen: np.ndarray) -> TrainBatch:
-        user, history, history_labels, targets, labels = windows.take(chosen)
+        user, history, history_labels, targets, labels, days = windows.take(chosen)
         features: Any = {name: column[user] for name, column in dataset.user_features.items()}
         users = Users(user, features, history, history_labels)  # type: ignore[arg-type]
-        return TrainBatch(users, targets, labels)  # type: ignore[arg-type]
+        return TrainBatch(users, targets, labels, days)  # type: ignore[arg-type]
 
     return WindowOrder(windows, batch=batch, seed=seed).map(gather)
 

@@ -27,7 +27,9 @@ from silverjax.retriever import Retriever
 from silverjax.schema import Schema
 from training.checkpoints import Checkpoints, settings_of
 from training.config import TrainConfig
-from training.datasets.dataset import Dataset
+from training.datasets.dataset import Dataset, Interactions
+from training.engagement import engagement_of
+from training.held_out import for_towers
 from training.input_pipeline import training_batches
 from training.metric_log import MetricLog
 from training.rankers import items_of
@@ -82,11 +84,20 @@ def train(
         raise ValueError(f"{checkpoint_every=} must be at least 1")
     seen, items = dataset.interactions, items_of(dataset)
     frequency = np.bincount(seen.item, minlength=dataset.schema.items) / len(seen)
-    corpus = Corpus(items, jnp.asarray(frequency, jnp.float32))
+    # Nothing of the held-out choices but their number may reach the towers or the vectors.
+    kept = for_towers(seen, config.held_out if config.positions else 0.0)
+    engagement_from = functools.partial(
+        engagement_of,
+        seen,
+        users=dataset.schema.users,
+        items=dataset.schema.items,
+        config=model.engagement,
+    )
+    corpus = Corpus(items, jnp.asarray(frequency, jnp.float32), engagement_from(co_choices=kept))
     pipeline = training_batches(
         dataset, length=model.tower.history, batch=config.batch, seed=config.seed
     )
-    state = _initial_state(dataset, model, config, next(iter(pipeline)).users, items)
+    state = _initial_state(dataset, kept, model, config, next(iter(pipeline)).users, items)
     batches = iter(pipeline)
     with contextlib.ExitStack() as cleanup:
         checkpoints = log = None
@@ -102,7 +113,9 @@ def train(
         state = run.to_the_end(state, checkpoint_every)
     params = state.ema if config.ema else state.params
     retriever = Retriever(dataset.schema, model)
-    index = index_catalogue(retriever, params, items, dataset.attributes)
+    # At the end the vectors are made of all interactions: OverArch knows what such are worth.
+    engagement = engagement_from()
+    index = index_catalogue(retriever, params, items, dataset.attributes, engagement=engagement)
     return TrainResult(retriever, {"params": params, "index": {"items": index}}, report.last)
 
 
@@ -155,7 +168,12 @@ class _Run:
 
 
 def _initial_state(
-    dataset: Dataset, model: RetrieverConfig, config: TrainConfig, users: Users, items: Items
+    dataset: Dataset,
+    kept: Interactions,
+    model: RetrieverConfig,
+    config: TrainConfig,
+    users: Users,
+    items: Items,
 ) -> TrainState:
     """Random parameters, warm item ids, and the index of the items as they embed them."""
     schema, key = dataset.schema, jax.random.key(config.seed)
@@ -163,7 +181,7 @@ def _initial_state(
     params = _initial_params(Model(schema, model), key, one, jax.tree.map(_first, items))
     params = warm_started(
         params,
-        dataset.interactions,
+        kept,
         users=schema.users,
         items=schema.items,
         scale=config.warm_start,

@@ -16,6 +16,7 @@ from silverjax.model_index import index_catalogue
 from silverjax.retriever import Retriever
 from silverjax.snapshot import publish
 from training.datasets.dataset import Dataset
+from training.engagement import engagement_of
 from training.rankers import items_of
 
 
@@ -37,7 +38,13 @@ def publish_model(
         info: For the manifest.
     """
     retriever = Retriever(dataset.schema, config)
-    index = index_catalogue(retriever, params, items_of(dataset), dataset.attributes)
+    schema = dataset.schema
+    engagement = engagement_of(
+        dataset.interactions, users=schema.users, items=schema.items, config=config.engagement
+    )
+    index = index_catalogue(
+        retriever, params, items_of(dataset), dataset.attributes, engagement=engagement
+    )
     return publish(
         root,
         variables={"params": params, "index": {"items": index}},

@@ -32,6 +32,7 @@ def users_of(dataset: Dataset, batch: Batch) -> Users:
         },
         history=jnp.asarray(batch.history),
         history_labels=jnp.asarray(batch.history_labels),
+        day=jnp.asarray(batch.day),
     )
 
 

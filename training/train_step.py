@@ -10,12 +10,14 @@ import flax.struct
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
 from silverjax.batch import Items, Users
+from silverjax.engagement import Engagement, evidence_of
 from silverjax.model import ItemState, Model
 from silverjax.towers import Positions, state_at
 from training.config import TrainConfig
+from training.held_out import held_out
 from training.losses import binary_cross_entropy, masked_mean, sampled_softmax
 from training.negatives import first_of_each, mixed_pool, uniform_rows
 
@@ -31,11 +33,13 @@ class TrainBatch:
         users: Their `history` are the windows.
         targets: The item chosen after each position; -1 where there is nothing to learn.
         labels: Task labels of the targets.
+        days: Days on which they were chosen, since the epoch (UTC).
     """
 
     users: Users
     targets: Int[Array, "batch h"]
     labels: Float[Array, "batch h tasks"]
+    days: Int[Array, "batch h"]
 
 
 @flax.struct.dataclass
@@ -61,10 +65,11 @@ class TrainState:
 
 @flax.struct.dataclass
 class Corpus:
-    """What a step reads of the data set: the catalogue and how often each item was chosen."""
+    """What a step reads of the data set: the catalogue, and what users did with each item."""
 
     items: Items
     frequency: Float[Array, "items"]
+    engagement: Engagement
 
 
 def make_optimizer(config: TrainConfig) -> optax.GradientTransformation:
@@ -159,7 +164,14 @@ def _tower_loss(
     negatives = jnp.einsum("bhd,md->bhm", user.embedding, items.embedding[pool.rows])
     keep = (pool.rows >= 0) & (pool.rows != batch.targets[..., None])
     losses = sampled_softmax(positive, negatives, pool.logq, keep)
-    return masked_mean(losses, (batch.targets >= 0).astype(jnp.float32))
+    learned = (batch.targets >= 0) & ~_held_out(batch, config)
+    return masked_mean(losses, learned.astype(jnp.float32))
+
+
+def _held_out(batch: TrainBatch, config: TrainConfig) -> Bool[Array, "batch h"]:
+    """Which targets are kept from the towers, for OverArch alone."""
+    pairs = held_out(batch.users.id[:, None], batch.targets, config.held_out)
+    return (batch.targets >= 0) & pairs
 
 
 def _over_arch_loss(
@@ -178,9 +190,10 @@ def _over_arch_loss(
     key_position, key_uniform, key_drop = jax.random.split(key, 3)
     b, h = batch.targets.shape
     n = corpus.frequency.shape[0]
-    # Positions to learn from: random ones, those with a target first.
+    # Positions to learn from: random ones, those with a target of its own first.
     p = min(config.positions, h)
-    absent = (batch.targets < 0).astype(jnp.float32)
+    own = _held_out(batch, config) if config.held_out else batch.targets >= 0
+    absent = (~own).astype(jnp.float32)
     order = jnp.argsort(jax.random.uniform(key_position, (b, h)) + absent, axis=1)
     at = jnp.sort(order[:, :p], axis=1)
 
@@ -200,8 +213,16 @@ def _over_arch_loss(
         [jnp.zeros(p + p * per), jnp.full(uniform.shape[1], jnp.log(uniform.shape[1] / n))]
     )
     item = jax.tree.map(lambda x: x[jnp.maximum(rows, 0)], items)
+    evidence = evidence_of(
+        corpus.engagement,
+        batch.users,
+        rows,
+        windows=model.config.engagement.windows,
+        at=at,
+        day=pick(batch.days),
+    )
     logits: Any = model.apply(
-        variables, here, item, train=True, method="score", rngs={"dropout": key_drop}
+        variables, here, item, evidence, train=True, method="score", rngs={"dropout": key_drop}
     )  # [b, p, c, t]
     # [b, p, c]: the column of each position's target; columns it may use as negatives.
     first = first_of_each(rows)
@@ -210,7 +231,7 @@ def _over_arch_loss(
     upto = (jnp.arange(h) <= at[..., None]).astype(jnp.float32)
     seen = jnp.einsum("bph,bhc->bpc", upto, equal)
     keep = first[:, None, :] & ~is_target & (seen == 0)
-    valid = (target >= 0).astype(jnp.float32)
+    valid = pick(own).astype(jnp.float32)
     positive = jnp.sum(jnp.where(is_target[..., None], logits, 0.0), axis=2)  # [b, p, t]
     listwise = sampled_softmax(
         positive,

@@ -13,6 +13,7 @@ class Windows:
         user: int32 [n], user rows; interactions of one user in the order of time.
         item: int32 [n], item rows.
         labels: float32 [n, tasks].
+        day: int64 [n], days since the epoch.
         length: Positions in a window.
         stride: Positions of it that are targets, at most `length`.
     """
@@ -22,12 +23,14 @@ class Windows:
         user: Int[np.ndarray, "n"],
         item: Int[np.ndarray, "n"],
         labels: Float[np.ndarray, "n tasks"],
+        day: Int[np.ndarray, "n"],
         *,
         length: int,
         stride: int,
     ) -> None:
         order = np.argsort(user, kind="stable")
         self.user, self.item, self.labels = user[order], item[order], labels[order]
+        self.day = day[order].astype(np.int32)
         self.length, self.stride = length, stride
         self.starts = np.flatnonzero(np.append(True, self.user[1:] != self.user[:-1]))
         self.ends = np.append(self.starts[1:], len(self.user))
@@ -54,21 +57,20 @@ class Windows:
         firsts = np.where(is_short, ends - short, np.maximum(ends - self.stride, starts))
         return np.stack([starts, ends, firsts], axis=1)[rng.permutation(len(at))]
 
-    def take(
-        self, windows: Int[np.ndarray, "batch 3"]
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    def take(self, windows: Int[np.ndarray, "batch 3"]) -> tuple[np.ndarray, ...]:
         """Gathers windows.
 
         Returns:
             User rows [batch]; histories [batch, length], -1 where there is nothing yet, and
             their labels [batch, length, tasks]; the item chosen after each position, -1 where
-            it is no target, and its labels.
+            it is no target, its labels, and its day.
         """
         start, end, first = (windows[:, column, None] for column in range(3))
         target = end - self.length + np.arange(self.length)[None]
         chosen = self._at(target, (target >= start) & (target >= first))
         before = self._at(target - 1, target - 1 >= start)
-        return (self.user[windows[:, 0]].astype(np.int32), *before, *chosen)
+        days = self.day[np.maximum(target, 0)]
+        return self.user[windows[:, 0]].astype(np.int32), *before, *chosen, days
 
     def _at(self, place: np.ndarray, there: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         place = np.maximum(place, 0)

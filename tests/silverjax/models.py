@@ -9,6 +9,7 @@ import numpy as np
 from silverjax.batch import Items, Users
 from silverjax.catalogue import Catalogue
 from silverjax.config import RetrieverConfig, TowerConfig
+from silverjax.engagement import Engagement, EngagementConfig
 from silverjax.index_config import IndexConfig, SearchConfig
 from silverjax.model import Model
 from silverjax.model_index import index_catalogue
@@ -26,6 +27,7 @@ SCHEMA = Schema(
 CONFIG = RetrieverConfig(
     tower=TowerConfig(dim=16, width=16, history=6, layers=1),
     index=IndexConfig(clusters=6),
+    engagement=EngagementConfig(width=4, days=9, windows=(1, 3)),
     search=SearchConfig(k=7, candidates=40, probes=2, excluded=8),
 )
 
@@ -57,12 +59,24 @@ def some_users() -> Users:
     return users_of([3, 7, -1, -1])
 
 
+def make_engagement(seed: int = 2) -> Engagement:
+    """Random co-choices, and nine days of choices."""
+    rng, sizes = np.random.default_rng(seed), CONFIG.engagement
+    counts = rng.poisson(0.5, (sizes.days + 1, ITEMS))
+    return Engagement(
+        vectors=jnp.asarray(rng.normal(size=(ITEMS, 2, sizes.width)), jnp.float32),
+        totals=jnp.asarray(np.cumsum(counts, axis=0), jnp.int32),
+        first_day=jnp.int32(100),
+    )
+
+
 def make_variables() -> dict:
     """Random parameters, and the index of the catalogue under them."""
     items, attributes = item_features()
     candidates = jax.tree.map(lambda column: jnp.stack([column[:5]] * BATCH), items)
     params = Model(SCHEMA, CONFIG).init(jax.random.key(0), some_users(), candidates)["params"]
-    index = index_catalogue(Retriever(SCHEMA, CONFIG), params, items, attributes)
+    retriever, engagement = Retriever(SCHEMA, CONFIG), make_engagement()
+    index = index_catalogue(retriever, params, items, attributes, engagement=engagement)
     return {"params": params, "index": {"items": index}}
 
 

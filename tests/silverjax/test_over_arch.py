@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 
 from silverjax.config import OverArchConfig
+from silverjax.engagement import Evidence, evidence_of
 from silverjax.model import ItemState, Model
 from silverjax.towers import state_at
-from tests.silverjax.models import BATCH, CONFIG, SCHEMA, item_features, some_users
+from tests.silverjax.models import BATCH, CONFIG, SCHEMA, item_features, make_engagement, some_users
 
 K = 5
 ITEMS = jax.tree.map(
@@ -30,9 +31,14 @@ def both(request: pytest.FixtureRequest) -> Any:
     return model, jax.tree.map(lambda p: p + 0.2 * jax.random.normal(noise, p.shape), variables)
 
 
-def score(both: Any, user: Any, item: Any) -> Any:
+def evidence(**position: Any) -> Evidence:
+    windows = CONFIG.engagement.windows
+    return evidence_of(make_engagement(), some_users(), ITEMS.id, windows=windows, **position)
+
+
+def score(both: Any, user: Any, item: Any, known: Evidence | None = None) -> Any:
     model, variables = both
-    return model.apply(variables, user, item, method="score")
+    return model.apply(variables, user, item, known or evidence(), method="score")
 
 
 def states(both: Any) -> Any:
@@ -61,8 +67,12 @@ def test_candidates_are_scored_each_by_itself(both: Any) -> None:
     user, item = states(both)
     order = jnp.asarray([3, 1, 4, 0, 2])
     shuffled = jax.tree.map(lambda column: column[:, order], item)
+    known = evidence()
+    moved = dataclasses.replace(
+        known, candidates=known.candidates[:, order], counts=known.counts[:, order]
+    )
     np.testing.assert_allclose(
-        score(both, user, shuffled), score(both, user, item)[:, order], rtol=1e-5, atol=1e-5
+        score(both, user, shuffled, moved), score(both, user, item)[:, order], rtol=1e-5, atol=1e-5
     )
 
 
@@ -72,7 +82,8 @@ def test_a_training_position_scores_like_a_request(both: Any) -> None:
     prefixes = model.apply(variables, some_users(), method="embed_positions")
     last = prefixes.embedding.shape[1] - 1
     at = jnp.broadcast_to(jnp.asarray([2, last]), (BATCH, 2))
-    logits = score(both, state_at(prefixes, at, recent=CONFIG.tower.recent), item)
+    known = evidence(at=at, day=jnp.full((BATCH, 2), 109))
+    logits = score(both, state_at(prefixes, at, recent=CONFIG.tower.recent), item, known)
     assert logits.shape == (BATCH, 2, K, len(SCHEMA.tasks))
     np.testing.assert_allclose(logits[:, 1], score(both, user, item), rtol=1e-5, atol=1e-5)
 
@@ -97,8 +108,11 @@ def test_recent_items_and_their_order_matter(both: Any) -> None:
 def test_every_parameter_gets_a_gradient(both: Any) -> None:
     model, variables = both
 
+    user, _ = states(both)
+
     def loss(params: Any) -> jax.Array:
-        logits = model.apply({"params": params}, some_users(), ITEMS)
+        fresh = model.apply({"params": params}, ITEMS, method="embed_items")
+        logits = model.apply({"params": params}, user, fresh, evidence(), method="score")
         return jnp.sum(jnp.sin(logits))  # any function that no symmetry cancels
 
     gradients = jax.grad(loss)(variables["params"])["over_arch"]
@@ -117,3 +131,18 @@ def test_item_state_alone_suffices(both: Any) -> None:
         jnp.asarray(np.asarray(item.embedding)), jnp.asarray(np.asarray(item.inputs))
     )
     np.testing.assert_array_equal(score(both, user, cached), score(both, user, item))
+
+
+def test_no_gradient_leaves_for_the_towers(both: Any) -> None:
+    model, variables = both
+
+    def loss(params: Any) -> jax.Array:
+        logits = model.apply({"params": params}, some_users(), ITEMS)
+        return jnp.sum(jnp.sin(logits))
+
+    gradients = jax.grad(loss)(variables["params"])
+    assert {name for name, part in gradients.items() if _moves(part)} == {"over_arch"}
+
+
+def _moves(tree: Any) -> bool:
+    return any(np.abs(np.asarray(leaf)).any() for leaf in jax.tree.leaves(tree))

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from silverjax.config import RetrieverConfig
+from silverjax.engagement import evidence_of
 from silverjax.filter_plan import compile_filters
 from silverjax.index_config import SearchConfig
 from silverjax.model import Model
@@ -23,6 +24,7 @@ from tests.silverjax.models import (
     ITEMS,
     SCHEMA,
     item_features,
+    make_engagement,
     make_variables,
     some_users,
 )
@@ -58,16 +60,19 @@ def test_equals_scoring_the_whole_catalogue_when_everything_is_probed(variables:
     state = embed_catalogue(model, variables["params"], items)
     user = model.apply({"params": variables["params"]}, asked.users, method="embed_users")
     every = jax.tree.map(lambda c: jnp.broadcast_to(c, (BATCH, *c.shape)), state)
-    logits = model.apply({"params": variables["params"]}, user, every, method="score")
+    rows = jnp.broadcast_to(jnp.arange(ITEMS), (BATCH, ITEMS))
+    windows = CONFIG.engagement.windows
+    known = evidence_of(make_engagement(), asked.users, rows, windows=windows)
+    logits = model.apply({"params": variables["params"]}, user, every, known, method="score")
     probabilities = jax.nn.sigmoid(logits)  # type: ignore[arg-type]
     values = np.asarray(value(probabilities, asked.weights))
     for row in range(BATCH):
         best = np.sort(values[row])[::-1][:7]
         np.testing.assert_allclose(found.scores[row], best, rtol=2e-5, atol=1e-6)
-        rows = np.asarray(found.rows[row])
-        np.testing.assert_allclose(values[row][rows], best, rtol=2e-5, atol=1e-6)
+        at = np.asarray(found.rows[row])
+        np.testing.assert_allclose(values[row][at], best, rtol=2e-5, atol=1e-6)
         np.testing.assert_allclose(
-            found.probabilities[row], probabilities[row][rows], rtol=2e-5, atol=1e-6
+            found.probabilities[row], probabilities[row][at], rtol=2e-5, atol=1e-6
         )
 
 

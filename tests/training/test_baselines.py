@@ -33,7 +33,7 @@ def batch_of(users: list[int], exclude: list[list[int]]) -> Batch:
     n = len(users)
     return Batch(
         np.array(users, np.int32), np.full((n, 1), -1, np.int32), np.zeros((n, 1, 1), np.float32),
-        np.array(exclude, np.int32),
+        np.array(exclude, np.int32), np.zeros(n, np.int32),
     )  # fmt: skip
 
 

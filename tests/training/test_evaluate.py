@@ -32,7 +32,7 @@ def test_evaluate_matches_plain_python(cases: Cases, batch: int) -> None:
     )
     recall, ndcg, shown = [], [], set()
     for at, user in enumerate(cases.user):
-        mine = scores(Batch(np.array([user]), *[np.zeros((1, 1))] * 3))[0]
+        mine = scores(Batch(np.array([user]), *[np.zeros((1, 1))] * 4))[0]
         seen = set(cases.seen_by(np.array([at]))[0])
         order = [item for item in np.argsort(-mine) if item not in seen]
         place = order.index(cases.targets_of(np.array([at]))[0][0, 0])
@@ -66,7 +66,7 @@ def test_evaluate_gives_batches_of_one_shape_without_targets(cases: Cases) -> No
 def test_rank_by_scores_leaves_out_what_cannot_be_shown() -> None:
     batch = Batch(
         np.array([0, 1], np.int32), np.zeros((2, 1), np.int32), np.zeros((2, 1, 1), np.float32),
-        np.array([[2, -1], [-1, -1]], np.int32),
+        np.array([[2, -1], [-1, -1]], np.int32), np.zeros(2, np.int32),
     )  # fmt: skip
     table = np.array([[1, 1, 9, -np.inf], [0, 0, 0, 7]], np.float32)
     got = np.asarray(rank_by_scores(lambda _: table)(batch, 4))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 
 from silverjax.batch import Items, Users
 from silverjax.config import OverArchConfig, RetrieverConfig, TowerConfig
+from silverjax.engagement import no_engagement
 from silverjax.model import Model
 from silverjax.schema import Feature, FeatureKind, Schema
 from training.config import TrainConfig
@@ -40,7 +42,7 @@ def search(index: Any, queries: Any, k: int) -> Any:
 def corpus() -> Corpus:
     kinds = jnp.arange(ITEMS, dtype=jnp.int32) % 3 + 1
     items = Items(id=jnp.arange(ITEMS, dtype=jnp.int32), features={"kind": kinds})
-    return Corpus(items, jnp.full(ITEMS, 1.0 / ITEMS))
+    return Corpus(items, jnp.full(ITEMS, 1.0 / ITEMS), no_engagement(ITEMS, MODEL.engagement))
 
 
 def batch(seed: int = 0) -> TrainBatch:
@@ -56,7 +58,8 @@ def batch(seed: int = 0) -> TrainBatch:
         history=jnp.asarray(history),
         history_labels=jnp.zeros((BATCH, HISTORY, 2)),
     )
-    return TrainBatch(users, jnp.asarray(target), jnp.asarray(labels))
+    days = jnp.zeros_like(target)
+    return TrainBatch(users, jnp.asarray(target), jnp.asarray(labels), days)
 
 
 def initial(seed: int = 0) -> TrainState:
@@ -120,7 +123,7 @@ def test_index_is_data() -> None:
 
 def test_batch_without_targets_teaches_nothing() -> None:
     empty = batch()
-    none = TrainBatch(empty.users, jnp.full_like(empty.targets, -1), jnp.zeros_like(empty.labels))
+    none = dataclasses.replace(empty, targets=jnp.full_like(empty.targets, -1))
     _, metrics = step()(initial(), none, corpus())
     assert {name: float(value) for name, value in metrics.items()} == {
         "tower_loss": 0.0, "list_loss": 0.0, "task_loss": 0.0, "loss": 0.0, "gradient_norm": 0.0,

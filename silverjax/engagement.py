@@ -1,0 +1,152 @@
+"""What users did with each item, as data beside the index: the OverArch reads it, nobody trains it.
+
+Two towers cannot have it: an item's embedding is fixed when the index is built. These columns are
+looked up for the candidates of a request, as of its moment, and may be replaced without training
+(SilverTorch, arXiv 2511.14881: engagement features streamed into the live model).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import flax.struct
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+from silverjax.batch import Users
+
+SECONDS_PER_DAY = 86_400
+
+
+@dataclasses.dataclass(frozen=True)
+class EngagementConfig:
+    """What is kept of the interactions with each item.
+
+    Attributes:
+        width: Length of a co-choice vector; there are two for each item.
+        near: How close two choices of a user are that are chosen "one after the other".
+        days: Days of counts that are kept; what is older counts to the first of them.
+        windows: Days before a request in which choices are counted, besides all of them.
+    """
+
+    width: int = 128
+    near: int = 10
+    days: int = 400
+    windows: tuple[int, ...] = (1, 3, 7, 14, 30)
+
+    def __post_init__(self) -> None:
+        for name in ("width", "near", "days"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"EngagementConfig.{name}={getattr(self, name)} must be >= 1")
+        if any(not 1 <= window <= self.days for window in self.windows):
+            raise ValueError(
+                f"EngagementConfig.windows={self.windows} must lie from 1 to days={self.days}"
+            )
+
+    @property
+    def counts(self) -> int:
+        """Counts per item: one a window, and all."""
+        return len(self.windows) + 1
+
+
+@flax.struct.dataclass
+class Engagement:
+    """By catalogue row; past the last item zeros.
+
+    Attributes:
+        vectors: Two co-choice vectors. Inner products of the first tell how much two items share
+            their users, of the second how often they are chosen one after the other.
+        totals: `totals[d, i]`: how often item i was chosen before day `first_day + d`.
+        first_day: Days since the epoch (UTC).
+    """
+
+    vectors: Float[Array, "capacity 2 m"]
+    totals: Int[Array, "days capacity"]
+    first_day: Int[Array, ""]
+
+
+@flax.struct.dataclass
+class Evidence:
+    """What engagement says of candidates for users. The axis p is there in training.
+
+    Attributes:
+        history: Co-choice vectors of the items in the history.
+        lag: Items back from the latest, 0 for the latest; -1 where there is none.
+        candidates: Co-choice vectors of the candidates.
+        counts: `log(1 + choices)` of the candidates, by window.
+    """
+
+    history: Float[Array, "b h 2 m"]
+    lag: Int[Array, "b *p h"]
+    candidates: Float[Array, "b k 2 m"]
+    counts: Float[Array, "b *p k w"]
+
+
+def no_engagement(capacity: int, config: EngagementConfig) -> Engagement:
+    """Of items that nobody has chosen yet."""
+    return Engagement(
+        vectors=jnp.zeros((capacity, 2, config.width)),
+        totals=jnp.zeros((config.days + 1, capacity), jnp.int32),
+        first_day=jnp.int32(0),
+    )
+
+
+def evidence_of(
+    engagement: Engagement,
+    users: Users,
+    rows: Int[Array, "b k"],
+    *,
+    windows: tuple[int, ...],
+    at: Int[Array, "b p"] | None = None,
+    day: Int[Array, "b p"] | None = None,
+) -> Evidence:
+    """Looks up what a request's candidates have to show.
+
+    Args:
+        engagement: Beside the index.
+        users: Who asks; `users.day` is when.
+        rows: Candidates, -1 past the last one.
+        windows: Days back to count.
+        at: In training, positions of the history to stand at; `None` is its end.
+        day: In training, the days of those positions.
+    """
+    length = users.history.shape[1]
+    ends = jnp.full(len(users.history), length - 1) if at is None else at
+    lag = ends[..., None] - jnp.arange(length)
+    known = users.history >= 0
+    known = known if at is None else known[:, None]
+    candidates = jnp.maximum(rows, 0)
+    when = users.day if at is None else day
+    # [b, k] -> [b, p, k], where the same candidates are judged on the days of p positions.
+    shape = rows.shape if at is None else (at.shape[0], at.shape[1], rows.shape[1])
+    judged = candidates if at is None else jnp.broadcast_to(candidates[:, None], shape)
+    return Evidence(
+        history=engagement.vectors[jnp.maximum(users.history, 0)],
+        lag=jnp.where(known, jnp.maximum(lag, -1), -1),
+        candidates=engagement.vectors[candidates],
+        counts=_counts(engagement, judged, when, windows),
+    )
+
+
+def _counts(
+    engagement: Engagement,
+    rows: Int[Array, "*b k"],
+    day: Int[Array, "*b"] | None,
+    windows: tuple[int, ...],
+) -> Float[Array, "*b k w"]:
+    """`log(1 + choices)` in the full days before `day`; `None` is the day after the last.
+
+    The day itself is left out, so that no training example sees its own choice.
+    """
+    end = engagement.totals.shape[0] - 1
+    if day is None:
+        at = jnp.full(rows.shape[:-1], end, jnp.int32)
+    else:
+        at = jnp.clip(day - engagement.first_day, 0, end)
+
+    def before(moment: Int[Array, "*b"]) -> Int[Array, "*b k"]:
+        return engagement.totals[jnp.maximum(moment, 0)[..., None], rows]
+
+    until = before(at)
+    counts = [until - before(at - window) for window in windows]
+    return jnp.log1p(jnp.stack([*counts, until], axis=-1).astype(jnp.float32))

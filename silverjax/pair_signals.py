@@ -1,0 +1,115 @@
+"""What a user and a candidate have in common, beyond their embeddings: parts of both OverArchs."""
+
+from __future__ import annotations
+
+import math
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from silverjax.engagement import Evidence
+from silverjax.towers import ItemEncoder, UserState
+
+small_init = nn.initializers.normal(0.01)
+
+
+def chance_of_one_in(encoder: ItemEncoder) -> nn.initializers.Initializer:
+    """Logits begin at what is true of an item nobody knows: one in the catalogue is chosen.
+
+    From 0, every negative would first have to be pushed down, and the steps that do it harm
+    all that is shared.
+    """
+    return nn.initializers.constant(-math.log(max(encoder.schema.items, 2)))
+
+
+class HistoryAttention(nn.Module):
+    """How well a candidate fits the recent history, item by item: one logit per head.
+
+    `out_m = sum_r softmax_r(s_mr + bias_mr) s_mr`, with `s_mr` the inner product of the
+    candidate's query and recent item r's key: a soft maximum that can prefer the latest.
+    Target attention in the sense of DIN (arXiv 1706.06978), reduced to its scores.
+    """
+
+    heads: int
+    dim: int
+
+    @nn.compact
+    def __call__(
+        self,
+        user: UserState,
+        query: Float[Array, "b k heads_dim"],
+    ) -> Float[Array, "b p k heads"]:
+        """`user` with a position axis; `query` is the candidates' part of the cached inputs."""
+        keys = nn.Dense(self.heads * self.dim, name="key")(nn.LayerNorm()(user.recent))
+        keys = keys.reshape(*keys.shape[:-1], self.heads, self.dim)
+        query = query.reshape(*query.shape[:-1], self.heads, self.dim)
+        fit = jnp.einsum("bkmd,bprmd->bpkmr", query, keys) / self.dim**0.5
+        shape = (self.heads, user.recent.shape[-2])
+        bias = self.param("recency", nn.initializers.zeros_init(), shape)
+        present = user.present[:, :, None, None]
+        weight = jax.nn.softmax(jnp.where(present, fit + bias, -1e9))
+        return jnp.sum(weight * jnp.where(present, fit, 0.0), axis=-1)
+
+
+class EvidenceScore(nn.Module):
+    """What the towers' inner product, co-choices and fresh counts say together, one logit a task.
+
+    `sum_s a_ts s + mlp_t(s)` over the signals s: the inner product; both co-choices
+    of the candidate with the history, `sum_j w_j <v_j, v_candidate>` with a learned weight for
+    each lag (item-to-item similarity as in FISM, KDD 2013, with recency); and the counts by
+    window, whose weights also depend on the user.
+    """
+
+    tasks: int
+    hidden: int
+
+    @nn.compact
+    def __call__(
+        self,
+        user: UserState,
+        dot: Float[Array, "b p k"],
+        evidence: Evidence,
+    ) -> Float[Array, "b p k tasks"]:
+        """All with a position axis."""
+        fit = self._co_choice(evidence)
+        signals = jnp.concatenate([dot[..., None], fit, evidence.counts], -1)
+        width = evidence.counts.shape[-1]
+        dot_scale = self.param("dot_scale", nn.initializers.ones_init(), (self.tasks,))
+        fit_scale = self.param("fit_scale", nn.initializers.constant(0.2), (2, self.tasks))
+        trend = self.param("trend", nn.initializers.zeros_init(), (width, self.tasks))
+        taste = nn.Dense(width * self.tasks, kernel_init=nn.initializers.zeros_init(), name="taste")
+        trend = trend + taste(user.context).reshape(*user.context.shape[:-1], width, self.tasks)
+        hidden = nn.silu(nn.Dense(self.hidden, name="hidden")(signals))
+        out = nn.Dense(self.tasks, use_bias=False, kernel_init=nn.initializers.zeros_init())
+        return (
+            dot_scale * dot[..., None]
+            + fit @ fit_scale
+            + jnp.einsum("bpkw,bpwt->bpkt", evidence.counts, trend)
+            + out(hidden)
+        )
+
+    def _co_choice(self, evidence: Evidence) -> Float[Array, "b p k 2"]:
+        longest = evidence.history.shape[1]
+        lags = jnp.arange(longest, dtype=jnp.float32)
+        # Weighs the latest item by 1, one seven items back by 1/e.
+        start = lambda _, shape: jnp.broadcast_to(lags / -7.0, shape)  # noqa: E731
+        recency = jnp.exp(self.param("recency", start, (2, longest)))
+        present = (evidence.lag >= 0)[..., None]  # [b, p, h, 1]
+        weight = jnp.where(present, recency.T[jnp.maximum(evidence.lag, 0)], 0.0)
+        taste = jnp.einsum("bphc,bhcm->bpcm", weight, evidence.history)
+        return jnp.einsum("bpcm,bkcm->bpkc", taste, evidence.candidates)
+
+
+def with_positions(user: UserState, evidence: Evidence) -> tuple[UserState, Evidence, bool]:
+    """Gives a request's state the position axis of a training state; says whether it did.
+
+    OverArch is written over [batch, positions]: training scores the same candidates at many
+    positions of one history, a request at one.
+    """
+    if user.embedding.ndim == 3:
+        return user, evidence, False
+    user = jax.tree.map(lambda column: column[:, None], user)
+    one = evidence.replace(lag=evidence.lag[:, None], counts=evidence.counts[:, None])  # type: ignore[attr-defined]
+    return user, one, True
