@@ -33,31 +33,48 @@ struct Step {
   int32_t count;
 };
 
+// A query that wants the slots of `mask`, a bit for each of the rows at hand.
+struct Job {
+  const QueryCodes* query;
+  float scale;      // of the query
+  float threshold;  // scores below it are of no use
+  uint32_t mask;
+  uint32_t passed;  // out: slots of `mask` that score `threshold` or more
+};
+
 struct Kernels {
   const char* name;
 
-  // Bytes of scratch that `dots` wants for one word of slots.
+  // Bytes of scratch that `score` wants.
   int64_t (*scratch_bytes)(int64_t dim);
 
-  // dots[q * 32 + r] = row r . query q, exact in 32 bits. Entries past `rows.count` are undefined.
-  void (*dots)(const Rows& rows, const QueryCodes* const* queries, int count, uint8_t* scratch,
-               int32_t* dots);
+  // scores[j * 32 + r] = (float(row r . query j) * scales[r]) * scale of the query, for the slots
+  // that passed; the others are undefined.
+  void (*score)(const Rows& rows, const float* scales, Job* jobs, int count, uint8_t* scratch,
+                float* scores);
 
-  // The same for one query and the rows whose bit is set; the other entries are undefined.
-  void (*dots_of)(const Rows& rows, const QueryCodes& query, uint32_t mask, int32_t* dots);
+  // The same for one job whose mask has few bits: reads those rows only.
+  void (*score_few)(const Rows& rows, const float* scales, Job* job, float* scores);
 
-  // Appends score and key of the slots of `mask` that score `threshold` or more; returns how
-  // many. score = (float(dot) * scale of the slot) * scale of the query. Writes up to 48 entries.
-  int (*accept)(const int32_t* dots, const float* scales, float scale, float threshold,
-                uint32_t mask, uint32_t first_key, float* scores, uint32_t* keys);
+  // Appends the scores of the slots that passed, and their keys; writes up to 48 entries.
+  void (*append)(const float* slot_scores, uint32_t passed, uint32_t first_key, float* scores,
+                 uint32_t* keys);
 
   // Appends value and index of the values[i], i < count, whose place in the total order of floats
-  // is `threshold` or higher; both lists have room for `count` and 16 more.
-  int (*accept_values)(const float* values, int count, int32_t threshold, uint32_t first_key,
-                       float* scores, uint32_t* keys);
+  // is `least` or higher; returns how many. Writes up to `count` and 16 more.
+  int64_t (*append_values)(const float* values, int64_t count, int32_t least, float* scores,
+                           uint32_t* keys);
 
-  // How many of `places` (floats as integers of the same order) are `least` or more.
-  int64_t (*count_from)(const int32_t* places, int64_t count, int32_t least);
+  // The highest place in the total order that `keep` or more of the values reach (keep <= count),
+  // and how many reach it. `places` has room for `count`.
+  int32_t (*split)(const float* values, int64_t count, int64_t keep, int32_t* places,
+                   int64_t* reached);
+
+  // Keeps the entries whose score has place `least` or higher, in their order; returns how many.
+  int64_t (*compact)(float* scores, uint32_t* keys, int64_t count, int32_t least);
+
+  // Sorts different numbers by counting those that are smaller.
+  void (*rank_sort)(const uint64_t* in, int64_t count, uint64_t* out);
 
   // Runs a program over the bit rows of a cluster ([rows, width] at `words`) and ANDs row 0.
   void (*evaluate)(const Step* steps, int64_t count, const int32_t* rows, const uint32_t* words,

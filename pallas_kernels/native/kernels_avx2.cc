@@ -2,7 +2,7 @@
 // 8-bit vpmaddubsw saturates.
 #include <immintrin.h>
 
-#include "kernels_common.h"
+#include "kernels_scalar.h"
 
 namespace silver {
 namespace {
@@ -66,46 +66,6 @@ __m128i totals(__m256i a, __m256i b, __m256i c, __m256i d) {
   return _mm_add_epi32(_mm256_castsi256_si128(four), _mm256_extracti128_si256(four, 1));
 }
 
-void dots(const Rows& rows, const QueryCodes* const* queries, int count, uint8_t* scratch,
-          int32_t* dots) {
-  auto* wide = reinterpret_cast<int16_t*>(scratch);
-  const int64_t padded = round_up(rows.dim, 16);
-  for (int r = 0; r < rows.count; ++r) {
-    widen(rows.codes + r * rows.dim, rows.dim, wide + r * padded);
-  }
-  for (int q = 0; q < count; ++q) {
-    const int16_t* query = queries[q]->wide;
-    int r = 0;
-    for (; r + 4 <= rows.count; r += 4) {
-      const int16_t* row = wide + r * padded;
-      const __m128i four = totals(
-          partial(row, query, padded), partial(row + padded, query, padded),
-          partial(row + 2 * padded, query, padded), partial(row + 3 * padded, query, padded));
-      _mm_storeu_si128(reinterpret_cast<__m128i*>(dots + q * kWord + r), four);
-    }
-    for (; r < rows.count; ++r) {
-      dots[q * kWord + r] = total(partial(wide + r * padded, query, padded));
-    }
-  }
-}
-
-void dots_of(const Rows& rows, const QueryCodes& query, uint32_t mask, int32_t* dots) {
-  for (; mask; mask &= mask - 1) {
-    const int r = __builtin_ctz(mask);
-    const int8_t* row = rows.codes + r * rows.dim;
-    __m256i sum = _mm256_setzero_si256();
-    int64_t d = 0;
-    for (; d + 16 <= rows.dim; d += 16) {
-      const __m128i bytes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(row + d));
-      const __m256i b = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(query.wide + d));
-      sum = _mm256_add_epi32(sum, _mm256_madd_epi16(_mm256_cvtepi8_epi16(bytes), b));
-    }
-    uint32_t rest = static_cast<uint32_t>(total(sum));
-    for (; d < rows.dim; ++d) rest += static_cast<uint32_t>(row[d] * query.wide[d]);
-    dots[r] = static_cast<int32_t>(rest);
-  }
-}
-
 // Lanes of a mask of 8 bits.
 __m256i lanes(uint32_t mask) {
   const __m256i bit = _mm256_setr_epi32(1, 2, 4, 8, 16, 32, 64, 128);
@@ -113,61 +73,72 @@ __m256i lanes(uint32_t mask) {
   return _mm256_cmpeq_epi32(all, bit);
 }
 
-int accept(const int32_t* dots, const float* scales, float scale, float threshold, uint32_t mask,
-           uint32_t first_key, float* scores, uint32_t* keys) {
-  int count = 0;
+// Scores of 32 sums, and which of them pass.
+void finish(const int32_t* dots, const float* scales, Job* job, float* scores) {
+  job->passed = 0;
   for (int r = 0; r < kWord; r += 8) {
-    const uint32_t byte = mask >> r & 0xff;
+    const uint32_t byte = job->mask >> r & 0xff;
     if (!byte) continue;
     // The mask also keeps the load of the scales within the cluster.
     const __m256 own = _mm256_maskload_ps(scales + r, lanes(byte));
     const __m256i dot = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(dots + r));
     __m256 score = _mm256_mul_ps(_mm256_cvtepi32_ps(dot), own);
-    score = _mm256_mul_ps(score, _mm256_set1_ps(scale));
+    score = _mm256_mul_ps(score, _mm256_set1_ps(job->scale));
     score = _mm256_add_ps(score, _mm256_setzero_ps());
-    const __m256 enough = _mm256_cmp_ps(score, _mm256_set1_ps(threshold), _CMP_GE_OQ);
-    uint32_t found = static_cast<uint32_t>(_mm256_movemask_ps(enough)) & byte;
-    if (!found) continue;
-    alignas(32) float value[8];
-    _mm256_store_ps(value, score);
-    for (; found; found &= found - 1) {
-      const int i = __builtin_ctz(found);
-      scores[count] = value[i];
-      keys[count++] = first_key + static_cast<uint32_t>(r + i);
-    }
+    const __m256 enough = _mm256_cmp_ps(score, _mm256_set1_ps(job->threshold), _CMP_GE_OQ);
+    _mm256_storeu_ps(scores + r, score);
+    job->passed |= (static_cast<uint32_t>(_mm256_movemask_ps(enough)) & byte) << r;
   }
-  return count;
 }
 
-int accept_values(const float* values, int count, int32_t threshold, uint32_t first_key,
-                  float* scores, uint32_t* keys) {
-  int found = 0, i = 0;
-  // place >= threshold as place > threshold - 1; the lowest threshold admits all either way.
-  const bool all = threshold == INT32_MIN;
-  const __m256i below = _mm256_set1_epi32(all ? threshold : threshold - 1);
-  for (; i + 8 <= count; i += 8) {
-    const __m256i bits = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(values + i));
-    const __m256i flip =
-        _mm256_and_si256(_mm256_srai_epi32(bits, 31), _mm256_set1_epi32(0x7fffffff));
-    const __m256i more = _mm256_cmpgt_epi32(_mm256_xor_si256(bits, flip), below);
-    uint32_t mask = all ? 0xffu : static_cast<uint32_t>(_mm256_movemask_ps(_mm256_castsi256_ps(more)));
-    for (; mask; mask &= mask - 1) {
-      const int at = i + __builtin_ctz(mask);
-      scores[found] = values[at];
-      keys[found++] = first_key + static_cast<uint32_t>(at);
+void score(const Rows& rows, const float* scales, Job* jobs, int count, uint8_t* scratch,
+           float* scores) {
+  auto* wide = reinterpret_cast<int16_t*>(scratch);
+  const int64_t padded = round_up(rows.dim, 16);
+  for (int r = 0; r < rows.count; ++r) {
+    widen(rows.codes + r * rows.dim, rows.dim, wide + r * padded);
+  }
+  for (int j = 0; j < count; ++j) {
+    const int16_t* query = jobs[j].query->wide;
+    alignas(32) int32_t dots[kWord] = {};
+    int r = 0;
+    for (; r + 4 <= rows.count; r += 4) {
+      const int16_t* row = wide + r * padded;
+      const __m128i four = totals(
+          partial(row, query, padded), partial(row + padded, query, padded),
+          partial(row + 2 * padded, query, padded), partial(row + 3 * padded, query, padded));
+      _mm_storeu_si128(reinterpret_cast<__m128i*>(dots + r), four);
     }
+    for (; r < rows.count; ++r) dots[r] = total(partial(wide + r * padded, query, padded));
+    finish(dots, scales, jobs + j, scores + j * kWord);
   }
-  for (; i < count; ++i) {
-    if (place_of(values[i]) < threshold) continue;
-    scores[found] = values[i];
-    keys[found++] = first_key + static_cast<uint32_t>(i);
+}
+
+void score_few(const Rows& rows, const float* scales, Job* job, float* scores) {
+  alignas(32) int32_t dots[kWord] = {};
+  const int16_t* query = job->query->wide;
+  for (uint32_t mask = job->mask; mask; mask &= mask - 1) {
+    const int r = __builtin_ctz(mask);
+    const int8_t* row = rows.codes + r * rows.dim;
+    __m256i sum = _mm256_setzero_si256();
+    int64_t d = 0;
+    for (; d + 16 <= rows.dim; d += 16) {
+      const __m128i bytes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(row + d));
+      const __m256i b = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(query + d));
+      sum = _mm256_add_epi32(sum, _mm256_madd_epi16(_mm256_cvtepi8_epi16(bytes), b));
+    }
+    auto rest = static_cast<uint32_t>(total(sum));
+    for (; d < rows.dim; ++d) rest += static_cast<uint32_t>(row[d] * query[d]);
+    dots[r] = static_cast<int32_t>(rest);
   }
-  return found;
+  finish(dots, scales, job, scores);
 }
 
 }  // namespace
 
-const Kernels kAvx2 = {"avx2", scratch_bytes, dots,       dots_of,
-                       accept, accept_values, count_from, evaluate<Register>};
+const Kernels kAvx2 = {
+    "avx2",          scratch_bytes, score, score_few, append,
+    append_values, split,         compact, rank_sort, evaluate<Register>,
+};
 
 }  // namespace silver

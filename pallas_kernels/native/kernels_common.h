@@ -4,6 +4,8 @@
 // function compiled here for AVX-512 must never be the copy that the linker keeps for all.
 #pragma once
 
+#include <stdint.h>
+
 #include "kernels.h"
 
 namespace silver {
@@ -11,7 +13,8 @@ namespace {
 
 inline int64_t round_up(int64_t value, int64_t unit) { return (value + unit - 1) / unit * unit; }
 
-// The order that jax.lax.top_k sorts by: -0.0 below 0.0, NaN above infinity.
+// A float as an integer of the same order, the one that jax.lax.top_k sorts by: -0.0 below 0.0, NaN
+// above infinity.
 inline int32_t place_of(float value) {
   int32_t bits;
   __builtin_memcpy(&bits, &value, sizeof bits);
@@ -27,6 +30,40 @@ int64_t count_from(const int32_t* places, int64_t count, int32_t least) {
   int32_t found = 0;  // 32 bits wide, so that the loop becomes one compare and one subtraction
   for (int64_t i = 0; i < count; ++i) found += places[i] >= least;
   return found;
+}
+
+int32_t split(const float* values, int64_t count, int64_t keep, int32_t* places,
+              int64_t* reached) {
+  int32_t low = INT32_MAX, high = INT32_MIN;
+  for (int64_t i = 0; i < count; ++i) {
+    const int32_t place = place_of(values[i]);
+    places[i] = place;
+    low = place < low ? place : low;
+    high = place > high ? place : high;
+  }
+  // By bisection, which has no branch on the data.
+  *reached = count;
+  if (count == keep) return low;
+  while (low < high) {
+    const auto middle = static_cast<int32_t>((int64_t{low} + high + 1) >> 1);
+    const int64_t found = count_from(places, count, middle);
+    if (found < keep) {
+      high = middle - 1;
+      continue;
+    }
+    low = middle;
+    *reached = found;
+    if (found == keep) break;
+  }
+  return low;
+}
+
+void rank_sort(const uint64_t* in, int64_t count, uint64_t* out) {
+  for (int64_t i = 0; i < count; ++i) {
+    uint64_t rank = 0;
+    for (int64_t j = 0; j < count; ++j) rank += in[j] < in[i];
+    out[rank] = in[i];
+  }
 }
 
 // Register is a run of consecutive words: load, store, &, |, ~ and the two constants.

@@ -1,5 +1,5 @@
 // Plain C++ for any CPU; the compiler vectorises it for its baseline.
-#include "kernels_common.h"
+#include "kernels_scalar.h"
 
 namespace silver {
 namespace {
@@ -25,50 +25,25 @@ int32_t dot(const int8_t* row, const int16_t* query, int64_t dim) {
   return static_cast<int32_t>(sum);
 }
 
-void dots(const Rows& rows, const QueryCodes* const* queries, int count, uint8_t*,
-          int32_t* dots) {
-  for (int q = 0; q < count; ++q) {
-    for (int r = 0; r < rows.count; ++r) {
-      dots[q * kWord + r] = dot(rows.codes + r * rows.dim, queries[q]->wide, rows.dim);
-    }
-  }
-}
-
-void dots_of(const Rows& rows, const QueryCodes& query, uint32_t mask, int32_t* dots) {
-  for (; mask; mask &= mask - 1) {
+void score_few(const Rows& rows, const float* scales, Job* job, float* scores) {
+  job->passed = 0;
+  for (uint32_t mask = job->mask; mask; mask &= mask - 1) {
     const int r = __builtin_ctz(mask);
-    dots[r] = dot(rows.codes + r * rows.dim, query.wide, rows.dim);
+    const int32_t sum = dot(rows.codes + r * rows.dim, job->query->wide, rows.dim);
+    scores[r] = score_of(sum, scales[r], job->scale);
+    job->passed |= static_cast<uint32_t>(scores[r] >= job->threshold) << r;
   }
 }
 
-int accept(const int32_t* dots, const float* scales, float scale, float threshold, uint32_t mask,
-           uint32_t first_key, float* scores, uint32_t* keys) {
-  int count = 0;
-  for (; mask; mask &= mask - 1) {
-    const int r = __builtin_ctz(mask);
-    const float score = score_of(dots[r], scales[r], scale);
-    if (score >= threshold) {
-      scores[count] = score;
-      keys[count++] = first_key + static_cast<uint32_t>(r);
-    }
-  }
-  return count;
-}
-
-int accept_values(const float* values, int count, int32_t threshold, uint32_t first_key,
-                  float* scores, uint32_t* keys) {
-  int found = 0;
-  for (int i = 0; i < count; ++i) {
-    scores[found] = values[i];
-    keys[found] = first_key + static_cast<uint32_t>(i);
-    found += place_of(values[i]) >= threshold;
-  }
-  return found;
+void score(const Rows& rows, const float* scales, Job* jobs, int count, uint8_t*, float* scores) {
+  for (int j = 0; j < count; ++j) score_few(rows, scales, jobs + j, scores + j * kWord);
 }
 
 }  // namespace
 
-const Kernels kPortable = {"portable", scratch_bytes, dots,       dots_of,
-                           accept,     accept_values, count_from, evaluate<Register>};
+const Kernels kPortable = {
+    "portable",          scratch_bytes, score, score_few, append,
+    append_values, split,         compact, rank_sort, evaluate<Register>,
+};
 
 }  // namespace silver

@@ -17,6 +17,8 @@ namespace {
 constexpr int64_t kSpare = 32;
 // Up to this many eligible slots of a word are scored one by one.
 constexpr int kFew = 6;
+// Bytes of codes between asking for them and reading them, and bytes that come at a time.
+constexpr int64_t kAhead = 16 << 10, kLine = 64;
 // Nearest clusters that all queries visit before the others, so that thresholds are high early.
 constexpr int64_t kFirst = 2;
 // Queries worth a task of their own; fewer share one, so that they share the codes they read.
@@ -62,8 +64,8 @@ bool known(const Search& search, int32_t cluster) { return cluster >= 0 && clust
 void nearest(const Search& search, const Kernels& kernels, int64_t b, int64_t most,
              std::vector<int32_t>& clusters) {
   clusters.clear();
-  Collector collector(std::min(most, search.C));
-  collector.take_values(kernels, search.affinity + b * search.C, search.C);
+  Collector collector(std::min(most, search.C), search.C);
+  collector.take_row(kernels, search.affinity + b * search.C, search.C);
   for (const uint64_t packed : collector.sorted(kernels)) {
     if (Collector::score_of(packed) == -std::numeric_limits<float>::infinity()) break;
     clusters.push_back(static_cast<int32_t>(Collector::key_of(packed)));
@@ -81,7 +83,6 @@ class Scan {
         count_(count),
         strict_(strict),
         codes_(search, first, count),
-        dots_(std::make_unique_for_overwrite<int32_t[]>(count * kWord)),
         scratch_(kernels.scratch_bytes(search.D) + 64),
         live_(count),
         eligible_(count) {
@@ -136,7 +137,9 @@ class Scan {
     if (count_ == 1) {  // in the order of the probes, the nearest first
       for (int64_t n = begin; n < end; n += step) {
         const Probe probe{0, static_cast<int32_t>(n)};
-        if (known(search_, cluster_of(0, n))) scan(cluster_of(0, n), &probe, 1);
+        if (!known(search_, cluster_of(0, n))) continue;
+        const int32_t next = n + step < end ? cluster_of(0, n + step) : -1;
+        scan(cluster_of(0, n), known(search_, next) ? next : -1, &probe, 1);
       }
       return;
     }
@@ -158,10 +161,15 @@ class Scan {
         }
       }
     }
-    for (int64_t c = 0, from = 0; c < search_.C; ++c) {  // starts_ are ends by now
-      const int64_t to = starts_[c];
-      if (to > from) scan(static_cast<int32_t>(c), probes_.data() + from, to - from);
-      from = to;
+    for (int64_t c = 0, from = 0; c < search_.C;) {  // starts_ are ends by now
+      int64_t next = c + 1;
+      while (next < search_.C && starts_[next] == starts_[c]) ++next;
+      if (starts_[c] > from) {
+        scan(static_cast<int32_t>(c), next < search_.C ? static_cast<int32_t>(next) : -1,
+             probes_.data() + from, starts_[c] - from);
+      }
+      from = starts_[c];
+      c = next;
     }
   }
 
@@ -234,55 +242,84 @@ class Scan {
     }
   }
 
-  void scan(int32_t cluster, const Probe* probes, int64_t count) {
+  // `next` is the cluster that comes afterwards, -1 for none.
+  void scan(int32_t cluster, int32_t next, const Probe* probes, int64_t count) {
     find_eligible(cluster, probes, count);
     const float* scales = search_.scales + cluster * search_.S;
     uint8_t* scratch = scratch_.data();
     scratch += -reinterpret_cast<uintptr_t>(scratch) & 63;
+    jobs_.resize(count);
+    scores_.resize(count * kWord);
+    for (int64_t i = 0; i < count; ++i) {
+      const int64_t q = probes[i].query;
+      jobs_[i] = {&codes_[q], search_.query_scales[first_ + q], 0.0f, 0, 0};
+    }
+    const int64_t ahead = std::max<int64_t>(1, kAhead / (kWord * search_.D));
     for (int64_t w = 0; w < search_.W; ++w) {
       const int64_t at = w * kWord;
       const uint32_t inside = valid(w);
       const Rows rows{search_.codes + (cluster * search_.S + at) * search_.D, search_.D,
                       static_cast<int>(std::min<int64_t>(kWord, search_.S - at))};
+      prefetch(cluster, next, w + ahead, count);
       dense_.clear();
-      queries_.clear();
+      whose_.clear();
       for (int64_t i = 0; i < count; ++i) {
-        const uint32_t mask = masks_[i][w] & inside;
-        if (!mask) continue;
-        if (__builtin_popcount(mask) > kFew) {
-          dense_.push_back(static_cast<int32_t>(i));
-          queries_.push_back(&codes_[probes[i].query]);
-          continue;
+        Job& job = jobs_[i];
+        job.mask = masks_[i][w] & inside;
+        if (!job.mask) continue;
+        job.threshold = collectors_[probes[i].query].threshold;
+        if (__builtin_popcount(job.mask) > kFew) {
+          dense_.push_back(job);
+          whose_.push_back(static_cast<int32_t>(i));
+        } else {
+          kernels_.score_few(rows, scales + at, &job, scores_.data());
+          if (job.passed) append(cluster, probes[i], at, job.passed, scores_.data());
         }
-        alignas(64) int32_t dots[kWord];
-        kernels_.dots_of(rows, codes_[probes[i].query], mask, dots);
-        accept(cluster, probes[i], at, scales, mask, dots);
       }
       if (dense_.empty()) continue;
       const int dense = static_cast<int>(dense_.size());
-      if (dense > count_) {  // a query that probes a cluster twice
-        dots_ = std::make_unique_for_overwrite<int32_t[]>(dense * kWord);
-      }
-      kernels_.dots(rows, queries_.data(), dense, scratch, dots_.get());
+      kernels_.score(rows, scales + at, dense_.data(), dense, scratch, scores_.data());
       for (int j = 0; j < dense; ++j) {
-        const int32_t i = dense_[j];
-        accept(cluster, probes[i], at, scales, masks_[i][w] & inside, dots_.get() + j * kWord);
+        if (!dense_[j].passed) continue;
+        append(cluster, probes[whose_[j]], at, dense_[j].passed, scores_.data() + j * kWord);
       }
     }
   }
 
-  void accept(int32_t cluster, const Probe& probe, int64_t at, const float* scales, uint32_t mask,
-              const int32_t* dots) {
+  // Asks for the rows of a word ahead of time: clusters lie far apart, and the CPU's own guesses
+  // end at the page. Past the last word it is the next cluster's turn.
+  void prefetch(int32_t cluster, int32_t next, int64_t w, int64_t count) const {
+    const bool all = !search_.plan && !search_.eligible;  // or nearly
+    uint32_t wanted = all ? ~0u : 0u;
+    if (w >= search_.W) {
+      // What the next cluster admits is not known yet, unless it is all.
+      if (next < 0 || !all) return;
+      cluster = next;
+      w -= search_.W;
+      if (w >= search_.W) return;
+    } else if (!all) {
+      for (int64_t i = 0; i < count; ++i) wanted |= masks_[i][w];
+    }
+    const int64_t first = cluster * search_.S + w * kWord;
+    const int8_t* codes = search_.codes + first * search_.D;
+    __builtin_prefetch(search_.scales + first);
+    __builtin_prefetch(search_.scales + first + kWord / 2);
+    for (wanted &= valid(w); wanted; wanted &= wanted - 1) {
+      const int8_t* row = codes + __builtin_ctz(wanted) * search_.D;
+      for (int64_t d = 0; d < search_.D; d += kLine) __builtin_prefetch(row + d);
+    }
+  }
+
+  void append(int32_t cluster, const Probe& probe, int64_t at, uint32_t passed,
+              const float* scores) {
     Collector& collector = collectors_[probe.query];
     const int64_t place = search_.eligible ? probe.probe : cluster;
     const auto key = static_cast<uint32_t>(place * search_.S + at);
-    const int added = kernels_.accept(dots, scales + at, search_.query_scales[first_ + probe.query],
-                                      collector.threshold, mask, key, collector.score_end(),
-                                      collector.key_end());
-    if (!added) return;
-    collector.added(added);
+    kernels_.append(scores, passed, key, collector.score_end(), collector.key_end());
+    const int64_t before = collector.count();
+    collector.added(__builtin_popcount(passed));
     if (strict_) {
-      collector.filter(collector.count() - added, [&](uint32_t slot) {
+      collector.filter(before, [&](uint32_t slot) {
         return admits(*search_.exact, *search_.plan, first_ + probe.query, slot);
       });
     }
@@ -297,7 +334,6 @@ class Scan {
   std::vector<Collector> collectors_;
   std::vector<Program> programs_;
   std::vector<std::vector<int32_t>> excluded_;
-  std::unique_ptr<int32_t[]> dots_;
   std::vector<uint8_t> scratch_;
   std::vector<int64_t> live_, eligible_;
   const int32_t* clusters_ = nullptr;  // [count, probes_per_query_]
@@ -308,8 +344,10 @@ class Scan {
   std::vector<Probe> probes_;
   std::vector<const uint32_t*> masks_;
   std::vector<uint32_t> own_;
-  std::vector<int32_t> dense_;
-  std::vector<const QueryCodes*> queries_;
+  std::vector<Job> jobs_;       // a query of the cluster each
+  std::vector<Job> dense_;      // those that want much of a word
+  std::vector<int32_t> whose_;  // which of the probes they are
+  std::vector<float> scores_;
 };
 
 // Turns what was collected for query `b` into its answer.

@@ -19,9 +19,9 @@ ffi::Error top_k(ffi::ThreadPool pool, Array<ffi::F32, 2> values, std::string_vi
   const int64_t tasks = useful == 1 ? 1 : std::min(B, 4 * useful);
   auto body = [&](int64_t task) {
     for (int64_t b = B * task / tasks; b < B * (task + 1) / tasks; ++b) {
-      Collector collector(k);
+      Collector collector(k, n);
       const float* row = values.typed_data() + b * n;
-      collector.take_values(*kernels, row, n);
+      collector.take_row(*kernels, row, n);
       int64_t i = b * k;
       for (const uint64_t packed : collector.sorted(*kernels)) {
         // The value itself, not the packed copy: a NaN keeps its bits.

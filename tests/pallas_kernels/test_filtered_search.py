@@ -53,7 +53,8 @@ def sizes(case: Spec) -> dict[str, Any]:
 def expected(case: Spec, args: Args) -> tuple[np.ndarray, ...]:
     *arrays, plan, exact, excluded = jax.tree.map(np.asarray, args)
     parts = None if plan is None else (plan.rows, plan.modes, plan.program)
-    return oracles.filtered_search(*arrays, parts, exact, excluded, **sizes(case))
+    filters: Any = (parts, exact, excluded)
+    return oracles.filtered_search(*arrays, *filters, **sizes(case))
 
 
 def assert_right(answer: Answer, wanted: tuple[np.ndarray, ...], note: str = "") -> None:
