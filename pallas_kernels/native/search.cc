@@ -23,8 +23,6 @@ constexpr int64_t kAhead = 16 << 10, kLine = 64;
 constexpr int64_t kFirst = 2;
 // Queries worth a task of their own; fewer share one, so that they share the codes they read.
 constexpr int64_t kQueriesPerTask = 8;
-// Bytes of codes worth waking another thread for (about 10 microseconds of scanning).
-constexpr int64_t kBytesPerThread = 1 << 18;
 
 struct Probe {
   int32_t query;  // within the task
@@ -426,10 +424,11 @@ class Finish {
 
 }  // namespace
 
-void run(const Search& search, const Kernels& kernels, const Threads& threads) {
+void run(const Search& search, const Kernels& kernels, const Threads& threads,
+         int64_t bytes_per_thread) {
   if (search.B == 0) return;
   const int64_t bytes = search.B * search.N * search.S * search.D;
-  const int64_t useful = std::clamp<int64_t>(bytes / kBytesPerThread, 1, threads.count);
+  const int64_t useful = std::clamp<int64_t>(bytes / bytes_per_thread, 1, threads.count);
   const int64_t groups = std::min(useful, (search.B + kQueriesPerTask - 1) / kQueriesPerTask);
   const int64_t parts = std::clamp<int64_t>(useful / groups, 1, std::max<int64_t>(1, search.N));
   auto first_of = [&](int64_t group) { return search.B * group / groups; };

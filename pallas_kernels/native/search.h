@@ -44,6 +44,8 @@ struct Search {
   int32_t* eligible_count = nullptr; // [B], may be null: those that the words admit
 };
 
-void run(const Search& search, const Kernels& kernels, const Threads& threads);
+// `bytes_per_thread`: codes worth waking another thread for (about 10 microseconds of scanning).
+void run(const Search& search, const Kernels& kernels, const Threads& threads,
+         int64_t bytes_per_thread = 1 << 18);
 
 }  // namespace silver
