@@ -65,13 +65,14 @@ def load() -> tuple[Any, str | None]:
     """The library, or what is wrong; said once in the log, since everything runs without it."""
     try:
         library = ctypes.CDLL(str(FILE))
-    except OSError as error:
+        handlers = {name: jax.ffi.pycapsule(getattr(library, name)) for name in _HANDLERS}
+    except (OSError, AttributeError) as error:  # AttributeError: an old build lacks a handler
         what = str(error) if FILE.exists() else f"{FILE.name} was not built"
         problem = f"{what}; install a C++20 compiler, then `pip install` SilverJAX again"
         logging.getLogger(__name__).warning(
             "the CPU kernels are missing, so XLA runs their (slower) references: %s", problem
         )
         return None, problem
-    for name in _HANDLERS:
-        jax.ffi.register_ffi_target(name, jax.ffi.pycapsule(getattr(library, name)), platform="cpu")
+    for name, handler in handlers.items():
+        jax.ffi.register_ffi_target(name, handler, platform="cpu")
     return library, None
