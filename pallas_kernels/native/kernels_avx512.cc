@@ -38,11 +38,13 @@ __mmask64 chunk_mask(int64_t left) {
   return left >= kChunk ? ~__mmask64(0) : (__mmask64(1) << left) - 1;
 }
 
-// 64 codes of a row as unsigned bytes; past `left` they are 128, where the query is 0.
-__m512i offset_codes(const int8_t* at, int64_t left) {
-  const __m512i codes =
-      left >= kChunk ? _mm512_loadu_si512(at) : _mm512_maskz_loadu_epi8(chunk_mask(left), at);
-  return _mm512_xor_si512(codes, _mm512_set1_epi8(-128));
+__m512i offset(__m512i codes) { return _mm512_xor_si512(codes, _mm512_set1_epi8(-128)); }
+
+// 64 codes of a row as unsigned bytes; where not all are wanted, the others are 128, and the query
+// is 0 there.
+template <bool kAll>
+__m512i offset_codes(const int8_t* at, __mmask64 wanted) {
+  return offset(kAll ? _mm512_loadu_si512(at) : _mm512_maskz_loadu_epi8(wanted, at));
 }
 
 // Sums of 16 registers, in their order. The loops over registers must be unrolled, or GCC keeps the
@@ -92,18 +94,34 @@ inline void finish(__m512i low, __m512i high, const Scales& own, Job* job, float
   _mm512_storeu_ps(scores + kHalf, b);
 }
 
-// Sums of 16 rows, straight from the codes. Rows past `last` repeat it: nobody wants their sums.
-template <bool kAll>
+// Adds 64 dimensions of 16 rows to their sums. Rows past `last` repeat it: nobody wants their sums.
+template <bool kAllRows, bool kAllDims>
+inline void add_chunk(__m512i* sum, const int8_t* codes, int64_t dim, int last, __mmask64 wanted,
+                      __m512i query) {
+#pragma GCC unroll 16
+  for (int r = 0; r < kHalf; ++r) {
+    const int8_t* at = codes + (kAllRows || r < last ? r : last) * dim;
+    sum[r] = _mm512_dpbusd_epi32(sum[r], offset_codes<kAllDims>(at, wanted), query);
+  }
+}
+
+// Sums of 16 rows, straight from the codes.
+template <bool kAllRows>
 inline __m512i sums(const int8_t* codes, int64_t dim, int last, const QueryCodes& query) {
   __m512i sum[kHalf];
 #pragma GCC unroll 16
   for (int r = 0; r < kHalf; ++r) sum[r] = _mm512_setzero_si512();
-  for (int64_t d = 0; d < dim; d += kChunk) {
-    const __m512i q = _mm512_loadu_si512(query.codes + d);
-#pragma GCC unroll 16
-    for (int r = 0; r < kHalf; ++r) {
-      const int8_t* at = codes + (kAll || r < last ? r : last) * dim + d;
-      sum[r] = _mm512_dpbusd_epi32(sum[r], offset_codes(at, dim - d), q);
+  if (dim == kChunk) {  // all addresses are then constants away from the first
+    add_chunk<kAllRows, true>(sum, codes, kChunk, last, 0, _mm512_loadu_si512(query.codes));
+  } else {
+    int64_t d = 0;
+    for (; d + kChunk <= dim; d += kChunk) {
+      const __m512i q = _mm512_loadu_si512(query.codes + d);
+      add_chunk<kAllRows, true>(sum, codes + d, dim, last, 0, q);
+    }
+    if (d < dim) {
+      const __m512i q = _mm512_loadu_si512(query.codes + d);
+      add_chunk<kAllRows, false>(sum, codes + d, dim, last, chunk_mask(dim - d), q);
     }
   }
   return _mm512_add_epi32(totals(sum), _mm512_set1_epi32(query.correction));
@@ -118,8 +136,18 @@ inline __m512i direct(const int8_t* codes, int64_t dim, int rows, const QueryCod
 void transpose(const int8_t* codes, int64_t dim, int last, int64_t left, uint8_t* out,
                int64_t stride) {
   __m512i a[16], b[16];
+  if (left >= kChunk) {
 #pragma GCC unroll 16
-  for (int r = 0; r < 16; ++r) a[r] = offset_codes(codes + (r < last ? r : last) * dim, left);
+    for (int r = 0; r < 16; ++r) {
+      a[r] = offset_codes<true>(codes + (r < last ? r : last) * dim, 0);
+    }
+  } else {
+    const __mmask64 wanted = chunk_mask(left);
+#pragma GCC unroll 16
+    for (int r = 0; r < 16; ++r) {
+      a[r] = offset_codes<false>(codes + (r < last ? r : last) * dim, wanted);
+    }
+  }
 #pragma GCC unroll 16
   for (int i = 0; i < 8; ++i) {
     b[2 * i] = _mm512_unpacklo_epi32(a[2 * i], a[2 * i + 1]);
@@ -214,7 +242,8 @@ void score_few(const Rows& rows, const float* scales, Job* job, float* scores) {
     __m512i sum = _mm512_setzero_si512();
     for (int64_t d = 0; d < rows.dim; d += kChunk) {
       const __m512i q = _mm512_loadu_si512(job->query->codes + d);
-      sum = _mm512_dpbusd_epi32(sum, offset_codes(row + d, rows.dim - d), q);
+      const __m512i codes = offset_codes<false>(row + d, chunk_mask(rows.dim - d));
+      sum = _mm512_dpbusd_epi32(sum, codes, q);
     }
     dots[r] = _mm512_reduce_add_epi32(sum) + job->query->correction;
   }

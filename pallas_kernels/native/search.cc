@@ -246,11 +246,12 @@ class Scan {
     const float* scales = search_.scales + cluster * search_.S;
     uint8_t* scratch = scratch_.data();
     scratch += -reinterpret_cast<uintptr_t>(scratch) & 63;
-    jobs_.resize(count);
+    dense_.resize(count);
+    whose_.resize(count);
     scores_.resize(count * kWord);
-    for (int64_t i = 0; i < count; ++i) {
-      const int64_t q = probes[i].query;
-      jobs_[i] = {&codes_[q], search_.query_scales[first_ + q], 0.0f, 0, 0};
+    if (next >= 0 && search_.words) {
+      const uint32_t* words = search_.words + int64_t{next} * search_.R * search_.W;
+      for (int64_t w = 0; w < search_.W; w += kLine / 4) __builtin_prefetch(words + w);
     }
     const int64_t ahead = std::max<int64_t>(1, kAhead / (kWord * search_.D));
     for (int64_t w = 0; w < search_.W; ++w) {
@@ -259,23 +260,25 @@ class Scan {
       const Rows rows{search_.codes + (cluster * search_.S + at) * search_.D, search_.D,
                       static_cast<int>(std::min<int64_t>(kWord, search_.S - at))};
       prefetch(cluster, next, w + ahead, count);
-      dense_.clear();
-      whose_.clear();
+      int dense = 0;
       for (int64_t i = 0; i < count; ++i) {
-        Job& job = jobs_[i];
-        job.mask = masks_[i][w] & inside;
-        if (!job.mask) continue;
-        job.threshold = collectors_[probes[i].query].threshold;
-        if (__builtin_popcount(job.mask) > kFew) {
-          dense_.push_back(job);
-          whose_.push_back(static_cast<int32_t>(i));
-        } else {
-          kernels_.score_few(rows, scales + at, &job, scores_.data());
-          if (job.passed) append(cluster, probes[i], at, job.passed, scores_.data());
+        const uint32_t mask = masks_[i][w] & inside;
+        if (!mask) continue;
+        const int64_t q = probes[i].query;
+        // Written field by field where it is read: a copy would wait for the stores.
+        Job& job = dense_[dense];
+        job.query = &codes_[q];
+        job.scale = search_.query_scales[first_ + q];
+        job.threshold = collectors_[q].threshold;
+        job.mask = mask;
+        if (__builtin_popcount(mask) > kFew) {
+          whose_[dense++] = static_cast<int32_t>(i);
+          continue;
         }
+        kernels_.score_few(rows, scales + at, &job, scores_.data());
+        if (job.passed) append(cluster, probes[i], at, job.passed, scores_.data());
       }
-      if (dense_.empty()) continue;
-      const int dense = static_cast<int>(dense_.size());
+      if (dense == 0) continue;
       kernels_.score(rows, scales + at, dense_.data(), dense, scratch, scores_.data());
       for (int j = 0; j < dense; ++j) {
         if (!dense_[j].passed) continue;
@@ -342,8 +345,7 @@ class Scan {
   std::vector<Probe> probes_;
   std::vector<const uint32_t*> masks_;
   std::vector<uint32_t> own_;
-  std::vector<Job> jobs_;       // a query of the cluster each
-  std::vector<Job> dense_;      // those that want much of a word
+  std::vector<Job> dense_;      // the queries that want much of a word
   std::vector<int32_t> whose_;  // which of the probes they are
   std::vector<float> scores_;
 };
