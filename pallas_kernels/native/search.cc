@@ -20,7 +20,7 @@ constexpr int kFew = 6;
 // Bytes of codes between asking for them and reading them, and bytes that come at a time.
 constexpr int64_t kAhead = 16 << 10, kLine = 64;
 // Nearest clusters that all queries visit before the others, so that thresholds are high early.
-constexpr int64_t kFirst = 2;
+constexpr int64_t kFirst = 1;
 // Queries worth a task of their own; fewer share one, so that they share the codes they read.
 constexpr int64_t kQueriesPerTask = 8;
 
