@@ -11,6 +11,7 @@ import sys
 BENCHMARKS = (
     ["experiments.index_scale"],
     ["experiments.int8_recall"],
+    ["experiments.search_bench"],
 )
 
 

@@ -51,10 +51,16 @@ class Backend:
 
 @dataclasses.dataclass(frozen=True)
 class Op:
-    """A name and its backends, the one worth trying first in front."""
+    """A name and its backends, the one worth trying first in front.
+
+    Attributes:
+        auxiliary: A step within other ops: a backend that is asked for by a name it does not
+            know is meant for those, and it takes its default.
+    """
 
     name: str
     backends: tuple[Backend, ...]
+    auxiliary: bool = False
 
     def __call__(self, *args: Any, backend: str | None = None, **kwargs: Any) -> Any:
         """Runs the first backend that serves this call on the platform in use.
@@ -82,7 +88,8 @@ class Op:
         raise NotImplementedError("; ".join([*reasons, self._advice(platform, forced)]))
 
     def _candidates(self, platform: str, forced: str | None) -> list[Backend]:
-        if forced is None:
+        known = any(b.name == forced for b in self.backends)
+        if forced is None or (self.auxiliary and not known):
             return [b for b in self.backends if platform in b.default_on or "*" in b.default_on]
         found = [b for b in self.backends if b.name == forced]
         if not found:
@@ -111,7 +118,7 @@ class BackendStatus:
 
     def __str__(self) -> str:
         answer = "yes" if self.serves else "no"
-        return f"{self.op:<12} {self.backend:<14} {answer:<4} {self.note}"
+        return f"{self.op:<15} {self.backend:<14} {answer:<4} {self.note}"
 
 
 def current_platform() -> str:
@@ -129,10 +136,13 @@ def current_platform() -> str:
 def status(op: Op, *, platform: str | None = None) -> list[BackendStatus]:
     """Each backend of `op` in order of preference: whether it serves on `platform`, and why not."""
     platform = platform or current_platform()
-    rows = []
+    rows: list[BackendStatus] = []
     for backend in op.backends:
         reason = backend.why_not(platform)
         default = platform in backend.default_on or "*" in backend.default_on
-        note = "default" if default else "opt-in: never measured here, pass backend= to use it"
+        note = "opt-in: never measured here, pass backend= to use it"
+        if default:
+            first = not any(row.default and row.serves for row in rows)
+            note = "default" if first else "default where those above cannot serve a call"
         rows.append(BackendStatus(op.name, backend.name, reason is None, default, reason or note))
     return rows

@@ -93,8 +93,18 @@ def install(venv, command):
 
 def state(venv):
     """What an up-to-date environment was made from."""
-    text = read(os.path.join(ROOT, "pyproject.toml"))
+    text = "".join(read(path) for path in ["pyproject.toml", "CMakeLists.txt", *cpp_files()])
     return hashlib.sha256((ROOT + "\n" + venv + "\n" + text).encode()).hexdigest()
+
+
+def cpp_files():
+    """What the CPU kernels are built from, relative to the root."""
+    found = []
+    for folder, _, names in sorted(os.walk(os.path.join(ROOT, "pallas_kernels"))):
+        found += [
+            os.path.join(folder, name) for name in sorted(names) if name.endswith((".cc", ".h"))
+        ]
+    return [os.path.relpath(path, ROOT) for path in found]
 
 
 def works(python):
@@ -105,6 +115,7 @@ def works(python):
 
 
 def read(path):
+    path = os.path.join(ROOT, path)
     if not os.path.exists(path):
         return ""
     with open(path) as file:

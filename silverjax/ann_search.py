@@ -1,8 +1,8 @@
 """Stages 3 to 5: probe the nearest clusters, filter them, search them in int8.
 
 The answer is what brute force over the same probed items would give: the words admit a
-superset, what enters the result is checked exactly, and what fails the check is struck out
-and replaced. Where a filter leaves fewer than k items, the next clusters are probed.
+superset, and what enters the result is checked exactly. Where a filter leaves fewer than k
+items, the next clusters are probed. All of it is one op of `pallas_kernels`.
 """
 
 from __future__ import annotations
@@ -12,17 +12,13 @@ import functools
 import flax.struct
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, ArrayLike, Bool, Float, Int, UInt32
+from jaxtyping import Array, ArrayLike, Float, Int
 
-from pallas_kernels.int8_search.api import int8_search
-from silverjax.bloom_filter import admits, eligibility
+from pallas_kernels.filtered_search.api import Exact, filtered_search
+from pallas_kernels.top_k.api import top_k
 from silverjax.filter_plan import FilterPlan
 from silverjax.item_index import ItemIndex
 from silverjax.quantize import quantize
-from silverjax.slot_bits import distinct, slot_bits, slots_of
-
-# Room for candidates that the exact check will strike out; a second pass is then rare.
-_SPARE = 32
 
 
 @flax.struct.dataclass
@@ -92,7 +88,7 @@ def search(
         seen,
         k=k,
         probes=probes,
-        rounds=-(-max_probes // probes),
+        max_probes=max_probes,
         rescore=rescore,
         backend=backend,
     )
@@ -132,7 +128,7 @@ def _check(
         raise ValueError("rescore needs embeddings; build with IndexConfig(keep_embeddings=True)")
 
 
-@functools.partial(jax.jit, static_argnames=("k", "probes", "rounds", "rescore", "backend"))
+@functools.partial(jax.jit, static_argnames=("k", "probes", "max_probes", "rescore", "backend"))
 def _search(
     index: ItemIndex,
     queries: Float[Array, "batch dim"],
@@ -141,138 +137,68 @@ def _search(
     *,
     k: int,
     probes: int,
-    rounds: int,
+    max_probes: int,
     rescore: float | None,
     backend: str | None,
 ) -> Candidates:
-    batch, clusters = queries.shape[0], index.clusters
     finite = jnp.all(jnp.isfinite(queries), axis=1)
     queries = jnp.where(finite[:, None], queries, 0.0)
     padded = jnp.pad(queries, ((0, 0), (0, index.codes.shape[2] - index.dim)))
-    codes = quantize(padded)
-    affinity = jnp.where(finite[:, None], padded @ index.centroids.T, -jnp.inf)
-    excluded = None if exclude is None else distinct(slots_of(index, exclude))
+    # Which items are found has no gradient; what scores them afterwards has.
+    fixed = jax.lax.stop_gradient(padded)
+    affinity = fixed @ index.centroids.T
+    # A query of huge numbers overflows: what is no number attracts nothing.
+    affinity = jnp.where(finite[:, None] & ~jnp.isnan(affinity), affinity, -jnp.inf)
     wanted = k if rescore is None else min(round(k * rescore), probes * index.slots_per_cluster)
-    sizes = index.cluster_sizes()
-    each = jnp.arange(batch)[:, None]
-
-    def probe_more(state: _Probing) -> _Probing:
-        # A query that has enough, or no clusters left, probes nothing.
-        open_ = jnp.where(_hungry(state, wanted)[:, None] & ~state.visited, affinity, -jnp.inf)
-        near, chosen = jax.lax.top_k(open_, probes)
-        # In ascending order, so that equal scores are ranked by slot.
-        chosen = jnp.sort(jnp.where(near > -jnp.inf, chosen, -1), axis=1)
-        words = eligibility(index, plan, chosen, backend=backend)
-        if excluded is not None:
-            words &= ~slot_bits(chosen, words.shape[2], index.slots_per_cluster, excluded)
-        scores, slots = _verified(index, plan, codes, chosen, words, wanted, backend)
-        scores, slots = _merge((state.scores, state.slots), (scores, slots), wanted)
-        known = jnp.where(chosen < 0, 0, sizes[jnp.maximum(chosen, 0)])
-        admitted = jnp.sum(jax.lax.population_count(words), axis=(1, 2)).astype(jnp.int32)
-        return _Probing(
-            round=state.round + 1,
-            visited=state.visited.at[each, jnp.where(chosen < 0, clusters, chosen)].set(
-                True, mode="drop"
-            ),
-            scores=scores,
-            slots=slots,
-            probed=state.probed + jnp.sum(known, axis=1),
-            eligible=state.eligible + admitted,
-        )
-
-    start = _Probing(
-        round=jnp.int32(0),
-        visited=jnp.broadcast_to(~finite[:, None], (batch, clusters)),
-        scores=jnp.full((batch, wanted), -jnp.inf, jnp.float32),
-        slots=jnp.full((batch, wanted), -1, jnp.int32),
-        probed=jnp.zeros(batch, jnp.int32),
-        eligible=jnp.zeros(batch, jnp.int32),
+    scores, slots, probed, eligible = filtered_search(
+        *(index.codes, index.scales, index.words),
+        *quantize(fixed),
+        affinity,
+        None if plan is None else jax.tree.map(jnp.asarray, plan.probe),
+        None if plan is None else _exact(index, plan),
+        None if exclude is None else slots_of(index, exclude),
+        k=wanted,
+        probes=probes,
+        max_probes=max_probes,
+        backend=backend,
     )
-    done = jax.lax.while_loop(
-        lambda state: (state.round < rounds) & jnp.any(_hungry(state, wanted)), probe_more, start
-    )
-    rows = jnp.where(done.slots < 0, -1, index.rows.reshape(-1)[jnp.maximum(done.slots, 0)])
-    scores = done.scores
+    rows = jnp.where(slots < 0, -1, index.rows.reshape(-1)[jnp.maximum(slots, 0)])
     if rescore is not None:
-        rows, scores = _rescored(index, queries, rows, k)
+        rows, scores = _rescored(index, queries, rows, k, backend)
     live = jnp.maximum(index.live_items(), 1).astype(jnp.float32)
-    coverage = done.probed.astype(jnp.float32) / live
-    return Candidates(rows, scores, coverage, done.probed, done.eligible)
+    coverage = probed.astype(jnp.float32) / live
+    return Candidates(rows, scores, coverage, probed, eligible)
 
 
-@flax.struct.dataclass
-class _Probing:
-    """State of the loop over rounds of clusters."""
-
-    round: Int[Array, ""]
-    visited: Bool[Array, "batch clusters"]
-    scores: Float[Array, "batch wanted"]
-    slots: Int[Array, "batch wanted"]
-    probed: Int[Array, "batch"]
-    eligible: Int[Array, "batch"]
-
-
-def _hungry(state: _Probing, wanted: int) -> Bool[Array, "batch"]:
-    found = jnp.sum(state.slots >= 0, axis=1)
-    return (found < wanted) & ~jnp.all(state.visited, axis=1)
-
-
-def _verified(
-    index: ItemIndex,
-    plan: FilterPlan | None,
-    query: tuple[Array, Array],
-    clusters: Int[Array, "batch probes"],
-    eligible: UInt32[Array, "batch probes words"],
-    wanted: int,
-    backend: str | None,
-) -> tuple[Float[Array, "batch wanted"], Int[Array, "batch wanted"]]:
-    """The best items that pass the exact filter, as scores and slots."""
-    find = functools.partial(int8_search, index.codes, index.scales, *query, clusters)
-    if plan is None:
-        return find(eligible, k=wanted, backend=backend)
-    fetched = min(wanted + _SPARE, clusters.shape[1] * index.slots_per_cluster)
-    batch = clusters.shape[0]
-
-    def again(state: tuple[Array, Array, Array, Array]) -> tuple[Array, Array, Array, Array]:
-        eligible = state[0]
-        scores, slots = find(eligible, k=fetched, backend=backend)
-        right = admits(index, plan, slots)
-        wrong = jnp.where(right, -1, slots)
-        struck = slot_bits(clusters, eligible.shape[2], index.slots_per_cluster, wrong)
-        # Enough, or nothing left to fetch: otherwise what was struck out made way for others.
-        enough = (jnp.sum(right, axis=1) >= wanted) | (slots[:, -1] < 0)
-        scores = jnp.where(right, scores, -jnp.inf)
-        return eligible & ~struck, scores, jnp.where(right, slots, -1), jnp.all(enough)
-
-    _, scores, slots, _ = jax.lax.while_loop(
-        lambda state: ~state[-1],
-        again,
-        (
-            eligible,
-            jnp.zeros((batch, fetched), jnp.float32),
-            jnp.zeros((batch, fetched), jnp.int32),
-            jnp.bool_(False),
-        ),
+def _exact(index: ItemIndex, plan: FilterPlan) -> Exact:
+    """The items' own term lists beside the terms of the plan."""
+    return Exact(
+        lists=index.rows,
+        spans=index.spans,
+        terms=index.terms,
+        leaf_terms=jnp.asarray(plan.terms),
+        negated=jnp.asarray(plan.negated),
+        decided=jnp.asarray(plan.exact),
     )
-    scores, place = jax.lax.top_k(scores, wanted)
-    return scores, jnp.take_along_axis(slots, place, axis=1)
 
 
-def _merge(
-    one: tuple[Array, Array], other: tuple[Array, Array], k: int
-) -> tuple[Float[Array, "batch k"], Int[Array, "batch k"]]:
-    """The best `k` of both, equal scores by slot."""
-    scores, slots = (jnp.concatenate(pair, axis=1) for pair in zip(one, other, strict=True))
-    negative, slots = jax.lax.sort((-scores, slots), num_keys=2)
-    return -negative[:, :k], slots[:, :k]
+def slots_of(index: ItemIndex, rows: Int[Array, "batch n"]) -> Int[Array, "batch n"]:
+    """Slots of catalogue rows; -1 for rows outside the catalogue or without an item."""
+    inside = (rows >= 0) & (rows < index.capacity)
+    return jnp.where(inside, index.slots[jnp.where(inside, rows, 0)], -1)
 
 
 def _rescored(
-    index: ItemIndex, queries: Float[Array, "batch dim"], rows: Int[Array, "batch n"], k: int
+    index: ItemIndex,
+    queries: Float[Array, "batch dim"],
+    rows: Int[Array, "batch n"],
+    k: int,
+    backend: str | None,
 ) -> tuple[Int[Array, "batch k"], Float[Array, "batch k"]]:
     """Ranks `rows` by the float32 inner product and keeps `k`."""
     assert index.cache is not None  # checked by the caller
     embeddings = index.cache.embeddings[jnp.maximum(rows, 0)]
     exact = jnp.einsum("bnd,bd->bn", embeddings, queries, precision="highest")
-    scores, place = jax.lax.top_k(jnp.where(rows < 0, -jnp.inf, exact), k)
-    return jnp.take_along_axis(rows, place, axis=1), scores
+    exact = jnp.where(rows < 0, -jnp.inf, exact)
+    _, place = top_k(jax.lax.stop_gradient(exact), k=k, backend=backend)
+    return jnp.take_along_axis(rows, place, axis=1), jnp.take_along_axis(exact, place, axis=1)

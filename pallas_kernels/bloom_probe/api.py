@@ -14,6 +14,7 @@ from pallas_kernels.bloom_probe.plan import ROWS as ROWS
 from pallas_kernels.bloom_probe.plan import STACK_DEPTH as STACK_DEPTH
 from pallas_kernels.bloom_probe.plan import ZEROS as ZEROS
 from pallas_kernels.bloom_probe.plan import Plan as Plan
+from pallas_kernels.bloom_probe.plan import check_plan
 from pallas_kernels.bloom_probe.plan import evaluate as evaluate
 from pallas_kernels.checks import check_array
 from pallas_kernels.dispatch import Backend, Op
@@ -21,6 +22,7 @@ from pallas_kernels.dispatch import Backend, Op
 OP = Op(
     "bloom_probe",
     (
+        Backend("cpu", "pallas_kernels.bloom_probe.cpu", default_on=("cpu",)),
         Backend("reference", "pallas_kernels.bloom_probe.reference", default_on=("*",)),
         Backend("pallas_triton", "pallas_kernels.bloom_probe.pallas_triton"),
     ),
@@ -63,21 +65,8 @@ def _check(words: jax.Array, plan: Plan, clusters: jax.Array | None) -> None:
             f"words has shape {words.shape}, limit: at least one cluster, row and word; row 0 "
             "holds the live slots"
         )
-    check_array("plan.rows", plan.rows, jnp.int32, ("B", "L", "K"))
-    check_array("plan.modes", plan.modes, jnp.int32, ("B", "L"))
-    check_array("plan.program", plan.program, jnp.int32, ("B", "P"))
+    check_plan(plan)
     batch = plan.program.shape[0]
-    if plan.rows.shape[:2] != plan.modes.shape or plan.rows.shape[0] != batch:
-        raise ValueError(
-            f"plan.rows {plan.rows.shape}, plan.modes {plan.modes.shape} and plan.program "
-            f"{plan.program.shape} must share B, and rows and modes must share L; build all three "
-            "for the same queries"
-        )
-    if 0 in plan.rows.shape[1:]:
-        raise ValueError(
-            f"plan.rows has shape {plan.rows.shape}, limit: L >= 1 and K >= 1; pad with one leaf "
-            "(Plan.admit_all is the smallest plan)"
-        )
     if clusters is not None:
         check_array("clusters", clusters, jnp.int32, ("B", "N"))
         if clusters.shape[0] != batch:

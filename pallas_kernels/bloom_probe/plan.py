@@ -9,6 +9,8 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
+from pallas_kernels.checks import check_array
+
 STACK_DEPTH = 8
 AND, OR, NO_OP = -1, -2, -3  # tokens; i >= 0 pushes leaf i
 ROWS, COMPLEMENT, ONES, ZEROS = 0, 1, 2, 3  # modes of a leaf
@@ -40,6 +42,25 @@ class Plan:
             jnp.zeros((*shape, 1), jnp.int32),
             jnp.full(shape, ONES, jnp.int32),
             jnp.full(shape, NO_OP, jnp.int32),
+        )
+
+
+def check_plan(plan: Plan) -> None:
+    """Raises ValueError unless the three arrays of a plan belong together."""
+    check_array("plan.rows", plan.rows, jnp.int32, ("B", "L", "K"))
+    check_array("plan.modes", plan.modes, jnp.int32, ("B", "L"))
+    check_array("plan.program", plan.program, jnp.int32, ("B", "P"))
+    batch = plan.program.shape[0]
+    if plan.rows.shape[:2] != plan.modes.shape or plan.rows.shape[0] != batch:
+        raise ValueError(
+            f"plan.rows {plan.rows.shape}, plan.modes {plan.modes.shape} and plan.program "
+            f"{plan.program.shape} must share B, and rows and modes must share L; build all three "
+            "for the same queries"
+        )
+    if 0 in plan.rows.shape[1:]:
+        raise ValueError(
+            f"plan.rows has shape {plan.rows.shape}, limit: L >= 1 and K >= 1; pad with one leaf "
+            "(Plan.admit_all is the smallest plan)"
         )
 
 

@@ -11,6 +11,7 @@ from pallas_kernels.dispatch import Backend, Op
 OP = Op(
     "int8_search",
     (
+        Backend("cpu", "pallas_kernels.int8_search.cpu", default_on=("cpu",)),
         Backend("reference", "pallas_kernels.int8_search.reference", default_on=("*",)),
         Backend("pallas_triton", "pallas_kernels.int8_search.pallas_triton"),
     ),

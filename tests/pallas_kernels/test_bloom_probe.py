@@ -12,15 +12,20 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from pallas_kernels.bloom_probe import pallas_triton, reference
+from pallas_kernels.bloom_probe import cpu, pallas_triton, reference
 from pallas_kernels.bloom_probe.api import NO_OP, ONES, Plan, bloom_probe
 from pallas_kernels.bloom_probe.arg_specs import BENCHMARKS, TESTS, Spec
 from tests.pallas_kernels import oracles
+from tests.pallas_kernels.cpu import INSTRUCTIONS
 from tests.pallas_kernels.cuda import ignore_triton_deprecation, lower_for_cuda
 
 BACKENDS: dict[str, Callable[..., jax.Array]] = {
     "reference": reference.bloom_probe,
     "pallas_triton": functools.partial(pallas_triton.bloom_probe, interpret=True),
+    **{
+        f"cpu_{name}": functools.partial(cpu.bloom_probe, instructions=name)
+        for name in INSTRUCTIONS
+    },
 }
 
 

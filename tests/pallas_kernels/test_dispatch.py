@@ -91,7 +91,9 @@ def test_rejects_when_no_default_serves(monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_rejects_unknown_backend(monkeypatch: pytest.MonkeyPatch) -> None:
     args = arg_specs.TESTS["small"].make()
-    message = "backend 'cuda' is unknown to bloom_probe, which has: reference, pallas_triton; pass"
+    message = (
+        "backend 'cuda' is unknown to bloom_probe, which has: cpu, reference, pallas_triton; pass"
+    )
     with pytest.raises(ValueError, match=message):
         pallas_kernels.bloom_probe(*args, backend="cuda")
     monkeypatch.setenv(ENVIRONMENT_VARIABLE, "cuda")
@@ -102,7 +104,7 @@ def test_rejects_unknown_backend(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.skipif(PLATFORM != "cpu", reason="Triton serves here")
 def test_rejects_triton_on_cpu() -> None:
     args = arg_specs.TESTS["small"].make()
-    message = "pallas_triton cannot .* GPUs only .*backends that run on 'cpu': reference"
+    message = "pallas_triton cannot .* GPUs only .*backends that run on 'cpu': cpu, reference"
     with pytest.raises(NotImplementedError, match=message):
         pallas_kernels.bloom_probe(*args, backend="pallas_triton")
 
@@ -114,7 +116,7 @@ def test_missing_module_is_a_reason() -> None:
 
 def test_report_names_every_backend_and_its_reason() -> None:
     rows = {(row.op, row.backend): row for row in pallas_kernels.backend_report(platform="cpu")}
-    for op in ("bloom_probe", "int8_search"):
+    for op in ("bloom_probe", "int8_search", "filtered_search"):
         reference, triton = rows[op, "reference"], rows[op, "pallas_triton"]
         assert reference.serves
         assert reference.default
@@ -124,7 +126,7 @@ def test_report_names_every_backend_and_its_reason() -> None:
     on_gpu = {row.backend: row for row in pallas_kernels.backend_report(platform="gpu")}
     assert (on_gpu["pallas_triton"].serves, on_gpu["pallas_triton"].default) == (True, False)
     assert "opt-in: never measured" in on_gpu["pallas_triton"].note
-    assert len(pallas_kernels.backend_report()) == 4
+    assert len(pallas_kernels.backend_report()) == 11
 
 
 def test_platform_follows_the_default_device() -> None:

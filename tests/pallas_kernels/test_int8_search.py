@@ -11,16 +11,21 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from pallas_kernels.int8_search import pallas_triton, reference
+from pallas_kernels.int8_search import cpu, pallas_triton, reference
 from pallas_kernels.int8_search.api import int8_search
 from pallas_kernels.int8_search.arg_specs import BENCHMARKS, TESTS, Spec
 from tests.pallas_kernels import oracles
+from tests.pallas_kernels.cpu import INSTRUCTIONS
 from tests.pallas_kernels.cuda import ignore_triton_deprecation, lower_for_cuda
 
 Answer = tuple[jax.Array, jax.Array]
 BACKENDS: dict[str, Callable[..., Answer]] = {
     "reference": reference.int8_search,
     "pallas_triton": functools.partial(pallas_triton.int8_search, interpret=True),
+    **{
+        f"cpu_{name}": functools.partial(cpu.int8_search, instructions=name)
+        for name in INSTRUCTIONS
+    },
 }
 
 

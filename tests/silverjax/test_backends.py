@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -10,8 +11,9 @@ import numpy as np
 import pytest
 
 from pallas_kernels.bloom_probe import pallas_triton as bloom_triton
+from pallas_kernels.filtered_search.composed import composed
 from pallas_kernels.int8_search import pallas_triton as int8_triton
-from silverjax import ann_search, bloom_filter
+from silverjax import ann_search
 from silverjax.ann_search import search
 from silverjax.filter_plan import compile_filters
 from silverjax.index_builder import build_index
@@ -30,7 +32,9 @@ def index() -> ItemIndex:
         "half": [row % 2 for row in range(200)],
     }
     points = rng.normal(size=(200, 24)).astype(np.float32)
-    return build_index(points, attributes, IndexConfig(clusters=4, columns=8, bloom_bits=32))
+    return build_index(
+        points, attributes, IndexConfig(clusters=4, columns=8, bloom_bits=32, keep_embeddings=True)
+    )
 
 
 QUERIES = np.random.default_rng(1).normal(size=(4, 24)).astype(np.float32)
@@ -41,14 +45,16 @@ def triton(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """Puts the Triton kernels in the search, here interpreted or only lowered."""
 
     def use(**options: bool) -> None:
-        def bloom(*args: Any, backend: str | None, **kwargs: Any) -> Any:
-            return bloom_triton.bloom_probe(*args, **kwargs, **options)
+        search = functools.partial(
+            composed,
+            bloom_probe=functools.partial(bloom_triton.bloom_probe, **options),
+            int8_search=functools.partial(int8_triton.int8_search, **options),
+        )
 
-        def int8(*args: Any, backend: str | None, **kwargs: Any) -> Any:
-            return int8_triton.int8_search(*args, **kwargs, **options)
+        def filtered_search(*args: Any, backend: str | None, **kwargs: Any) -> Any:
+            return search(*args, **kwargs)
 
-        monkeypatch.setattr(bloom_filter, "bloom_probe", bloom)
-        monkeypatch.setattr(ann_search, "int8_search", int8)
+        monkeypatch.setattr(ann_search, "filtered_search", filtered_search)
         jax.clear_caches()  # what was traced before knows the other kernels
 
     return use
@@ -58,6 +64,19 @@ def triton(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
 def forget() -> Iterator[None]:
     yield
     jax.clear_caches()
+
+
+@pytest.mark.parametrize("rescore", [None, 1.5])
+def test_cpu_kernels_answer_like_the_reference(index: ItemIndex, rescore: float | None) -> None:
+    plan = compile_filters(index, FILTERS)
+    seen = np.random.default_rng(2).integers(-1, 210, (4, 30), np.int32)
+    search_it = functools.partial(search, index, QUERIES, k=10, probes=2, exclude=seen)
+    for filters in (None, plan):
+        one, two = (
+            search_it(filters, rescore=rescore, backend=backend) for backend in (None, "reference")
+        )
+        for a, b in zip(jax.tree.leaves(one), jax.tree.leaves(two), strict=True):
+            np.testing.assert_array_equal(a, b)
 
 
 def test_triton_kernels_answer_like_the_reference(

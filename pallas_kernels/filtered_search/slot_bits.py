@@ -4,34 +4,24 @@ from __future__ import annotations
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Int, UInt32
 
-from silverjax.index_config import BLOCK
-from silverjax.item_index import ItemIndex
+BLOCK = 32  # slots in one word
 
 
-def slots_of(index: ItemIndex, rows: Int[Array, "batch n"]) -> Int[Array, "batch n"]:
-    """Slots of catalogue rows; -1 for rows outside the catalogue or without an item."""
-    inside = (rows >= 0) & (rows < index.capacity)
-    return jnp.where(inside, index.slots[jnp.where(inside, rows, 0)], -1)
-
-
-def distinct(slots: Int[Array, "batch n"]) -> Int[Array, "batch n"]:
-    """Replaces repeats by -1 (and sorts)."""
+def distinct(slots: jax.Array) -> jax.Array:
+    """Replaces repeats within a row of int32 [B, n] by -1 (and sorts)."""
     slots = jnp.sort(slots, axis=1)
     repeat = jnp.pad(slots[:, 1:] == slots[:, :-1], ((0, 0), (1, 0)))
     return jnp.where(repeat, -1, slots)
 
 
 def slot_bits(
-    clusters: Int[Array, "batch probes"],
-    words: int,
-    slots_per_cluster: int,
-    slots: Int[Array, "batch n"],
-) -> UInt32[Array, "batch probes words"]:
-    """Eligibility words with the bits of `slots` set; -1 and clusters not probed are left out.
+    clusters: jax.Array, words: int, slots_per_cluster: int, slots: jax.Array
+) -> jax.Array:
+    """Words [B, N, words] with the bits of `slots` set; -1 and clusters not probed are left out.
 
-    `clusters` ascend within a row and `slots` are distinct: adding their bits is OR-ing them.
+    `clusters` int32 [B, N] ascend within a row and `slots` int32 [B, n] are distinct: adding their
+    bits is OR-ing them.
     """
     cluster, position = slots // slots_per_cluster, slots % slots_per_cluster
     probe = jax.vmap(jnp.searchsorted)(clusters, cluster)

@@ -1,0 +1,118 @@
+// What every instruction set shares, compiled once for each of them.
+//
+// Everything is in an unnamed namespace and nothing of the standard library is used: an inline
+// function compiled here for AVX-512 must never be the copy that the linker keeps for all.
+#pragma once
+
+#include <stdint.h>
+
+#include "kernels.h"
+
+namespace silver {
+namespace {
+
+inline int64_t round_up(int64_t value, int64_t unit) { return (value + unit - 1) / unit * unit; }
+
+// A float as an integer of the same order, the one that jax.lax.top_k sorts by: -0.0 below 0.0, NaN
+// above infinity.
+inline int32_t place_of(float value) {
+  int32_t bits;
+  __builtin_memcpy(&bits, &value, sizeof bits);
+  return bits ^ ((bits >> 31) & 0x7fffffff);
+}
+
+// Adding 0.0 turns -0.0 into 0.0: the two tie.
+inline float score_of(int32_t dot, float scale, float query_scale) {
+  return (static_cast<float>(dot) * scale) * query_scale + 0.0f;
+}
+
+int64_t count_from(const int32_t* places, int64_t count, int32_t least) {
+  int32_t found = 0;  // 32 bits wide, so that the loop becomes one compare and one subtraction
+  for (int64_t i = 0; i < count; ++i) found += places[i] >= least;
+  return found;
+}
+
+int32_t split(const float* values, int64_t count, int64_t keep, int32_t* places,
+              int64_t* reached) {
+  int32_t low = INT32_MAX, high = INT32_MIN;
+  for (int64_t i = 0; i < count; ++i) {
+    const int32_t place = place_of(values[i]);
+    places[i] = place;
+    low = place < low ? place : low;
+    high = place > high ? place : high;
+  }
+  // By bisection, which has no branch on the data.
+  *reached = count;
+  if (count == keep) return low;
+  while (low < high) {
+    const auto middle = static_cast<int32_t>((int64_t{low} + high + 1) >> 1);
+    const int64_t found = count_from(places, count, middle);
+    if (found < keep) {
+      high = middle - 1;
+      continue;
+    }
+    low = middle;
+    *reached = found;
+    if (found == keep) break;
+  }
+  return low;
+}
+
+void rank_sort(const uint64_t* in, int64_t count, uint64_t* out) {
+  for (int64_t i = 0; i < count; ++i) {
+    uint64_t rank = 0;
+    for (int64_t j = 0; j < count; ++j) rank += in[j] < in[i];
+    out[rank] = in[i];
+  }
+}
+
+// Register is a run of consecutive words: load, store, &, |, ~ and the two constants.
+template <class Register>
+Register leaf_bits(const Step& step, const int32_t* rows, const uint32_t* words, int64_t width,
+                   int64_t at, int64_t left) {
+  constexpr int kRows = 0, kComplement = 1, kOnes = 2;
+  if (step.mode != kRows && step.mode != kComplement) {
+    return step.mode == kOnes ? Register::ones() : Register::zeros();
+  }
+  Register bits = Register::load(words + rows[step.first] * width + at, left);
+  for (int32_t k = 1; k < step.count; ++k) {
+    bits = bits & Register::load(words + rows[step.first + k] * width + at, left);
+  }
+  return step.mode == kComplement ? ~bits : bits;
+}
+
+template <class Register>
+void evaluate(const Step* steps, int64_t count, const int32_t* rows, const uint32_t* words,
+              int64_t width, uint32_t* out) {
+  for (int64_t at = 0; at < width; at += Register::kWords) {
+    const int64_t left = width - at;
+    Register below[kStackDepth + 1];
+    Register top = Register::ones();
+    int height = 0;
+    for (int64_t s = 0; s < count; ++s) {
+      const Step& step = steps[s];
+      switch (step.kind) {
+        case Step::kPush:
+          below[height++] = top;
+          top = leaf_bits<Register>(step, rows, words, width, at, left);
+          break;
+        case Step::kAndLeaf:
+          top = top & leaf_bits<Register>(step, rows, words, width, at, left);
+          break;
+        case Step::kOrLeaf:
+          top = top | leaf_bits<Register>(step, rows, words, width, at, left);
+          break;
+        case Step::kAnd:
+          top = below[--height] & top;
+          break;
+        case Step::kOr:
+          top = below[--height] | top;
+          break;
+      }
+    }
+    (top & Register::load(words + at, left)).store(out + at, left);
+  }
+}
+
+}  // namespace
+}  // namespace silver

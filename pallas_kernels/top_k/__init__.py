@@ -1,0 +1,1 @@
+"""The largest values of each row, as `jax.lax.top_k` gives them."""
