@@ -47,7 +47,7 @@ class TrainConfig:
     warm_start: float = 0.5
     in_batch: int = 256
     uniform: int = 512
-    held_out: float = 0.1
+    held_out: float = 0.15
     positions: int = 8
     mined: int = 32
     over_arch_uniform: int = 64
