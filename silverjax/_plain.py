@@ -26,10 +26,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from silverjax.batch import Items, Users
+from silverjax.engagement import Engagement
 from silverjax.item_index import ItemCache, ItemIndex
 
 # Loading makes objects of these classes and of no others, whatever a file says.
-CLASSES: dict[str, type] = {cls.__name__: cls for cls in (ItemIndex, ItemCache, Items, Users)}
+CLASSES: dict[str, type] = {
+    cls.__name__: cls for cls in (ItemIndex, ItemCache, Engagement, Items, Users)
+}
 
 
 def split(node: Any, path: str) -> tuple[Any, Any]:

@@ -132,7 +132,7 @@ def _plain(state: TrainState) -> TrainState:
 
 def _flat(prefix: str, value: Any) -> dict[str, Any]:
     if not isinstance(value, dict):
-        return {prefix: value}
+        return {prefix: list(value) if isinstance(value, tuple) else value}
     return {
         k: v for name, part in value.items() for k, v in _flat(f"{prefix}.{name}", part).items()
     }

@@ -212,10 +212,10 @@ def test_nan_stops_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fold
     take = Windows.take
 
     def poisoned(self: Windows, windows: np.ndarray) -> tuple[np.ndarray, ...]:
-        user, history, history_labels, targets, labels = take(self, windows)
+        user, history, history_labels, targets, labels, days = take(self, windows)
         if next(calls) == bad:
             labels = np.full_like(labels, np.nan)
-        return user, history, history_labels, targets, labels
+        return user, history, history_labels, targets, labels, days
 
     monkeypatch.setattr(Windows, "take", poisoned)
     with pytest.raises(DivergedError) as caught:
