@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+from pallas_kernels.top_k.api import top_k
 from silverjax.ann_search import Candidates, search
 from silverjax.batch import Users
 from silverjax.engagement import Engagement, evidence_of
@@ -143,7 +144,10 @@ def ranked(
     k: int,
 ) -> Answer:
     """The best `k` candidates by value; equal values keep the order of the search."""
-    scores, place = jax.lax.top_k(jnp.where(found.rows < 0, -jnp.inf, values), k)
+    values = jnp.where(found.rows < 0, -jnp.inf, values)
+    # Which items are best has no gradient; their values have.
+    _, place = top_k(jax.lax.stop_gradient(values), k=k)
+    scores = jnp.take_along_axis(values, place, axis=1)
     rows = jnp.take_along_axis(found.rows, place, axis=1)
     return Answer(
         rows=rows,
