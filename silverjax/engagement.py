@@ -16,6 +16,7 @@ from jaxtyping import Array, Float, Int
 from silverjax.batch import Users
 
 SECONDS_PER_DAY = 86_400
+ALIKE = 3
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,7 +24,7 @@ class EngagementConfig:
     """What is kept of the interactions with each item.
 
     Attributes:
-        width: Length of a co-choice vector; there are two for each item.
+        width: Length of a vector; each item has one per way of being alike.
         near: How close two choices of a user are that are chosen "one after the other".
         days: Days of counts that are kept; what is older counts to the first of them.
         windows: Days before a request in which choices are counted, besides all of them.
@@ -54,13 +55,13 @@ class Engagement:
     """By catalogue row; past the last item zeros.
 
     Attributes:
-        vectors: Two co-choice vectors. Inner products of the first tell how much two items share
-            their users, of the second how often they are chosen one after the other.
+        vectors: Inner products tell how alike two items are, in `ALIKE` ways: in who chooses
+            them, in being chosen one after the other, and in their content.
         totals: `totals[d, i]`: how often item i was chosen before day `first_day + d`.
         first_day: Days since the epoch (UTC).
     """
 
-    vectors: Float[Array, "capacity 2 m"]
+    vectors: Float[Array, "capacity alike m"]
     totals: Int[Array, "days capacity"]
     first_day: Int[Array, ""]
 
@@ -70,22 +71,22 @@ class Evidence:
     """What engagement says of candidates for users. The axis p is there in training.
 
     Attributes:
-        history: Co-choice vectors of the items in the history.
+        history: Vectors of the items in the history.
         lag: Items back from the latest, 0 for the latest; -1 where there is none.
-        candidates: Co-choice vectors of the candidates.
+        candidates: Vectors of the candidates.
         counts: `log(1 + choices)` of the candidates, by window.
     """
 
-    history: Float[Array, "b h 2 m"]
+    history: Float[Array, "b h alike m"]
     lag: Int[Array, "b *p h"]
-    candidates: Float[Array, "b k 2 m"]
+    candidates: Float[Array, "b k alike m"]
     counts: Float[Array, "b *p k w"]
 
 
 def no_engagement(capacity: int, config: EngagementConfig) -> Engagement:
     """Of items that nobody has chosen yet."""
     return Engagement(
-        vectors=jnp.zeros((capacity, 2, config.width)),
+        vectors=jnp.zeros((capacity, ALIKE, config.width)),
         totals=jnp.zeros((config.days + 1, capacity), jnp.int32),
         first_day=jnp.int32(0),
     )

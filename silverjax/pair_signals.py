@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from silverjax.engagement import Evidence
+from silverjax.engagement import ALIKE, Evidence
 from silverjax.towers import ItemEncoder, UserState
 
 small_init = nn.initializers.normal(0.01)
@@ -54,11 +54,11 @@ class HistoryAttention(nn.Module):
 
 
 class EvidenceScore(nn.Module):
-    """What the towers' inner product, co-choices and fresh counts say together, one logit a task.
+    """What the inner product, likeness to the history and fresh counts say, one logit a task.
 
-    `sum_s a_ts s + mlp_t(s)` over the signals s: the inner product; both co-choices
-    of the candidate with the history, `sum_j w_j <v_j, v_candidate>` with a learned weight for
-    each lag (item-to-item similarity as in FISM, KDD 2013, with recency); and the counts by
+    `sum_s a_ts s + mlp_t(s)` over the signals s: the inner product; how alike the
+    candidate and the history are in each way, `sum_j w_j <v_j, v_candidate>` with a learned weight
+    for each lag (item-to-item similarity as in FISM, KDD 2013, with recency); and the counts by
     window, whose weights also depend on the user.
     """
 
@@ -73,11 +73,11 @@ class EvidenceScore(nn.Module):
         evidence: Evidence,
     ) -> Float[Array, "b p k tasks"]:
         """All with a position axis."""
-        fit = self._co_choice(evidence)
+        fit = self._likeness(evidence)
         signals = jnp.concatenate([dot[..., None], fit, evidence.counts], -1)
         width = evidence.counts.shape[-1]
         dot_scale = self.param("dot_scale", nn.initializers.ones_init(), (self.tasks,))
-        fit_scale = self.param("fit_scale", nn.initializers.constant(0.2), (2, self.tasks))
+        fit_scale = self.param("fit_scale", nn.initializers.constant(0.2), (ALIKE, self.tasks))
         trend = self.param("trend", nn.initializers.zeros_init(), (width, self.tasks))
         taste = nn.Dense(width * self.tasks, kernel_init=nn.initializers.zeros_init(), name="taste")
         trend = trend + taste(user.context).reshape(*user.context.shape[:-1], width, self.tasks)
@@ -90,12 +90,12 @@ class EvidenceScore(nn.Module):
             + out(hidden)
         )
 
-    def _co_choice(self, evidence: Evidence) -> Float[Array, "b p k 2"]:
+    def _likeness(self, evidence: Evidence) -> Float[Array, "b p k alike"]:
         longest = evidence.history.shape[1]
         lags = jnp.arange(longest, dtype=jnp.float32)
         # Weighs the latest item by 1, one seven items back by 1/e.
         start = lambda _, shape: jnp.broadcast_to(lags / -7.0, shape)  # noqa: E731
-        recency = jnp.exp(self.param("recency", start, (2, longest)))
+        recency = jnp.exp(self.param("recency", start, (ALIKE, longest)))
         present = (evidence.lag >= 0)[..., None]  # [b, p, h, 1]
         weight = jnp.where(present, recency.T[jnp.maximum(evidence.lag, 0)], 0.0)
         taste = jnp.einsum("bphc,bhcm->bpcm", weight, evidence.history)

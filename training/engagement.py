@@ -1,4 +1,4 @@
-"""Engagement of a data set: co-choice vectors by truncated SVD, and choices per day."""
+"""Engagement of a data set: vectors of what is alike, by truncated SVD, and choices per day."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ import scipy.sparse
 from jaxtyping import Float, Int
 
 from silverjax.engagement import SECONDS_PER_DAY, Engagement, EngagementConfig
-from training.datasets.dataset import Interactions
+from silverjax.schema import FeatureKind
+from training.datasets.dataset import Dataset, Interactions
 
 _ITERATIONS = 8
 
@@ -112,31 +113,62 @@ def chosen(interactions: Interactions, items: int) -> np.ndarray:
     return np.bincount(interactions.item, minlength=items) > 0
 
 
+def content_vectors(
+    dataset: Dataset, *, width: int, scale: float
+) -> Float[np.ndarray, "items width"]:
+    """Item vectors whose inner products tell how alike two items are in their features.
+
+    Each value of a categorical or multi-valued feature counts the log of how rare it is, each
+    item in all the same; vectors are the leading part of that (latent semantic analysis:
+    Deerwester et al., JASIS 1990).
+    """
+    items = dataset.schema.items
+    parts = [
+        _rarities(np.reshape(dataset.item_features[feature.name], (items, -1)), feature.size)
+        for feature in dataset.schema.item_features
+        if feature.kind is not FeatureKind.NUMERIC
+    ]
+    vectors = np.zeros((items, width), np.float32)
+    if parts:
+        words = scipy.sparse.hstack(parts, format="csr", dtype=np.float32)
+        length = np.sqrt(np.asarray(words.multiply(words).sum(1)).ravel())
+        words = (scipy.sparse.diags(1 / np.maximum(length, 1e-6)) @ words).astype(np.float32)
+        values, directions = _leading(words.T.tocsr(), min(width, *words.shape))
+        vectors[:, : len(values)] = directions.T * values
+    return _scaled(vectors, np.ones(items, bool), scale)
+
+
+def _rarities(codes: Int[np.ndarray, "items n"], size: int) -> scipy.sparse.csr_matrix:
+    """[items, size]: the log rarity of each value that an item has; code 0 is none."""
+    items, at = len(codes), np.nonzero(codes)
+    there = scipy.sparse.csr_matrix((np.ones(len(at[0])), (at[0], codes[at])), (items, size)) > 0
+    counts = np.asarray(there.sum(0)).ravel()
+    return there @ scipy.sparse.diags(np.log(items / np.maximum(counts, 1)))
+
+
 def engagement_of(
-    interactions: Interactions,
-    *,
-    users: int,
-    items: int,
-    config: EngagementConfig,
-    co_choices: Interactions | None = None,
+    dataset: Dataset, config: EngagementConfig, *, co_choices: Interactions | None = None
 ) -> Engagement:
-    """Engagement as of the end of the interactions.
+    """Engagement as of the end of the data set's interactions.
 
     Args:
-        interactions: What is counted by day.
-        users: Rows of users.
-        items: Rows of items.
+        dataset: Its interactions are counted by day; its item features make the content vectors.
         config: Sizes.
-        co_choices: What the vectors are made of; `None` is the same interactions.
+        co_choices: What the co-choice vectors are made of; `None` is the same interactions.
     """
-    source = interactions if co_choices is None else co_choices
+    source = dataset.interactions if co_choices is None else co_choices
+    users, items = dataset.schema.users, dataset.schema.items
     # A root mean square of 1 / sqrt(width) makes vectors of length 1 on average.
-    scale = config.width**-0.5
-    sizes: Any = {"items": items, "width": config.width, "scale": scale}
-    by_user = item_vectors(source, users=users, **sizes)
-    in_sequence = sequence_vectors(source, near=config.near, **sizes)
-    vectors = np.stack([by_user, in_sequence], axis=1)
-    totals, first = daily_totals(interactions, items=items, days=config.days)
+    sizes: Any = {"width": config.width, "scale": config.width**-0.5}
+    vectors = np.stack(
+        [
+            item_vectors(source, users=users, items=items, **sizes),
+            sequence_vectors(source, items=items, near=config.near, **sizes),
+            content_vectors(dataset, **sizes),
+        ],
+        axis=1,
+    )
+    totals, first = daily_totals(dataset.interactions, items=items, days=config.days)
     return Engagement(jnp.asarray(vectors), jnp.asarray(totals), jnp.int32(first))
 
 

@@ -86,14 +86,8 @@ def train(
     frequency = np.bincount(seen.item, minlength=dataset.schema.items) / len(seen)
     # Nothing of the held-out choices but their number may reach the towers or the vectors.
     kept = for_towers(seen, config.held_out if config.positions else 0.0)
-    engagement_from = functools.partial(
-        engagement_of,
-        seen,
-        users=dataset.schema.users,
-        items=dataset.schema.items,
-        config=model.engagement,
-    )
-    corpus = Corpus(items, jnp.asarray(frequency, jnp.float32), engagement_from(co_choices=kept))
+    engagement = engagement_of(dataset, model.engagement, co_choices=kept)
+    corpus = Corpus(items, jnp.asarray(frequency, jnp.float32), engagement)
     pipeline = training_batches(
         dataset, length=model.tower.history, batch=config.batch, seed=config.seed
     )
@@ -113,8 +107,8 @@ def train(
         state = run.to_the_end(state, checkpoint_every)
     params = state.ema if config.ema else state.params
     retriever = Retriever(dataset.schema, model)
-    # At the end the vectors are made of all interactions: OverArch knows what such are worth.
-    engagement = engagement_from()
+    # At the end the co-choices are those of all interactions: OverArch knows what such are worth.
+    engagement = engagement_of(dataset, model.engagement)
     index = index_catalogue(retriever, params, items, dataset.attributes, engagement=engagement)
     return TrainResult(retriever, {"params": params, "index": {"items": index}}, report.last)
 

@@ -38,10 +38,7 @@ def publish_model(
         info: For the manifest.
     """
     retriever = Retriever(dataset.schema, config)
-    schema = dataset.schema
-    engagement = engagement_of(
-        dataset.interactions, users=schema.users, items=schema.items, config=config.engagement
-    )
+    engagement = engagement_of(dataset, config.engagement)
     index = index_catalogue(
         retriever, params, items_of(dataset), dataset.attributes, engagement=engagement
     )

@@ -9,7 +9,7 @@ import numpy as np
 from silverjax.batch import Items, Users
 from silverjax.catalogue import Catalogue
 from silverjax.config import RetrieverConfig, TowerConfig
-from silverjax.engagement import Engagement, EngagementConfig
+from silverjax.engagement import ALIKE, Engagement, EngagementConfig
 from silverjax.index_config import IndexConfig, SearchConfig
 from silverjax.model import Model
 from silverjax.model_index import index_catalogue
@@ -64,7 +64,7 @@ def make_engagement(seed: int = 2) -> Engagement:
     rng, sizes = np.random.default_rng(seed), CONFIG.engagement
     counts = rng.poisson(0.5, (sizes.days + 1, ITEMS))
     return Engagement(
-        vectors=jnp.asarray(rng.normal(size=(ITEMS, 2, sizes.width)), jnp.float32),
+        vectors=jnp.asarray(rng.normal(size=(ITEMS, ALIKE, sizes.width)), jnp.float32),
         totals=jnp.asarray(np.cumsum(counts, axis=0), jnp.int32),
         first_day=jnp.int32(100),
     )

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 
 from silverjax.engagement import EngagementConfig
+from silverjax.schema import FeatureKind
+from training.datasets import synthetic
 from training.datasets.dataset import Interactions
-from training.engagement import daily_totals, engagement_of, sequence_vectors
+from training.engagement import content_vectors, daily_totals, engagement_of, sequence_vectors
 from training.held_out import for_towers, held_out
 
 
@@ -48,12 +52,32 @@ def test_daily_totals_count_what_came_before_each_day() -> None:
         np.testing.assert_array_equal(totals[day], want)
 
 
+def test_content_vectors_are_the_cosines_of_rare_values() -> None:
+    """With room for all directions nothing is lost: inner products are those of the features."""
+    dataset = synthetic.generate(users=10, items=40, interactions=60, groups=4)[0]
+    columns = []
+    for feature in dataset.schema.item_features:
+        if feature.kind is FeatureKind.NUMERIC:
+            continue
+        codes = np.reshape(dataset.item_features[feature.name], (40, -1))
+        for code in range(1, feature.size):
+            has = (codes == code).any(1)
+            columns.append(has * np.log(40 / max(has.sum(), 1)))
+    words = np.stack(columns, 1)
+    words /= np.maximum(np.linalg.norm(words, axis=1, keepdims=True), 1e-6)
+    want = words @ words.T
+    got = content_vectors(dataset, width=40, scale=1.0)
+    product = got @ got.T
+    np.testing.assert_allclose(product / np.trace(product), want / np.trace(want), atol=1e-5)
+
+
 def test_vectors_know_nothing_of_what_is_kept_from_them() -> None:
-    chosen = interactions()
+    dataset = synthetic.generate(users=20, items=50, interactions=400, groups=4)[0]
     config = EngagementConfig(width=8, days=5, windows=(1,))
+    chosen = dataset.interactions
     kept = for_towers(chosen, 0.3)
-    one = engagement_of(chosen, users=20, items=30, config=config, co_choices=kept)
-    other = engagement_of(kept, users=20, items=30, config=config)
+    one = engagement_of(dataset, config, co_choices=kept)
+    other = engagement_of(dataclasses.replace(dataset, interactions=kept), config)
     np.testing.assert_array_equal(one.vectors, other.vectors)
     assert int(one.totals[-1].sum()) == len(chosen) > len(kept)
 
