@@ -90,6 +90,10 @@ def check_users(users: Users, schema: Schema) -> None:
             f"history_labels has shape {np.shape(users.history_labels)}; {batch} users with "
             f"history {np.shape(users.history)} and tasks {schema.tasks} need {want}."
         )
+    if users.day is not None and np.shape(users.day) != (batch,):
+        raise ValueError(
+            f"day has shape {np.shape(users.day)}; it must be ({batch},), one per user, or None."
+        )
     _check_features(users.features, schema.user_features, (batch,), "user")
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Int, UInt32
 
-from silverjax.index_config import BLOCK
+from pallas_kernels.bloom_probe.api import BLOCK
 
 
 def bloom_rows(

@@ -11,6 +11,7 @@ import dataclasses
 
 import flax.struct
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Int
 
 from silverjax.batch import Users
@@ -68,19 +69,19 @@ class Engagement:
 
 @flax.struct.dataclass
 class Evidence:
-    """What engagement says of candidates for users. The axis p is there in training.
+    """What engagement says of candidates for users at p positions of their histories.
 
     Attributes:
         history: Vectors of the items in the history.
-        lag: Items back from the latest, 0 for the latest; -1 where there is none.
+        lag: Items back from the position, 0 for the latest; -1 where there is none.
         candidates: Vectors of the candidates.
         counts: `log(1 + choices)` of the candidates, by window.
     """
 
     history: Float[Array, "b h alike m"]
-    lag: Int[Array, "b *p h"]
+    lag: Int[Array, "b p h"]
     candidates: Float[Array, "b k alike m"]
-    counts: Float[Array, "b *p k w"]
+    counts: Float[Array, "b p k w"]
 
 
 def no_engagement(capacity: int, config: EngagementConfig) -> Engagement:
@@ -90,6 +91,18 @@ def no_engagement(capacity: int, config: EngagementConfig) -> Engagement:
         totals=jnp.zeros((config.days + 1, capacity), jnp.int32),
         first_day=jnp.int32(0),
     )
+
+
+def check_engagement(engagement: Engagement, config: EngagementConfig, *, items: int) -> None:
+    """Raises ValueError if it is of other items or of other sizes than the model's."""
+    for name, got, want in (
+        ("vectors", np.shape(engagement.vectors), (items, ALIKE, config.width)),
+        ("totals", np.shape(engagement.totals), (config.days + 1, items)),
+    ):
+        if got != want:
+            raise ValueError(
+                f"engagement.{name} has shape {got}; {items} items and {config} need {want}"
+            )
 
 
 def evidence_of(
@@ -111,42 +124,40 @@ def evidence_of(
         at: In training, positions of the history to stand at; `None` is its end.
         day: In training, the days of those positions.
     """
-    length = users.history.shape[1]
-    ends = jnp.full(len(users.history), length - 1) if at is None else at
-    lag = ends[..., None] - jnp.arange(length)
-    known = users.history >= 0
-    known = known if at is None else known[:, None]
+    batch, length = users.history.shape
+    if at is None:
+        at = jnp.full((batch, 1), length - 1)
+        day = None if users.day is None else users.day[:, None]
+    lag = at[..., None] - jnp.arange(length)
+    known = (users.history >= 0)[:, None]
     candidates = jnp.maximum(rows, 0)
-    when = users.day if at is None else day
-    # [b, k] -> [b, p, k], where the same candidates are judged on the days of p positions.
-    shape = rows.shape if at is None else (at.shape[0], at.shape[1], rows.shape[1])
-    judged = candidates if at is None else jnp.broadcast_to(candidates[:, None], shape)
     return Evidence(
         history=engagement.vectors[jnp.maximum(users.history, 0)],
         lag=jnp.where(known, jnp.maximum(lag, -1), -1),
         candidates=engagement.vectors[candidates],
-        counts=_counts(engagement, judged, when, windows),
+        counts=_counts(engagement, candidates, at.shape[1], day, windows),
     )
 
 
 def _counts(
     engagement: Engagement,
-    rows: Int[Array, "*b k"],
-    day: Int[Array, "*b"] | None,
+    rows: Int[Array, "b k"],
+    positions: int,
+    day: Int[Array, "b p"] | None,
     windows: tuple[int, ...],
-) -> Float[Array, "*b k w"]:
+) -> Float[Array, "b p k w"]:
     """`log(1 + choices)` in the full days before `day`; `None` is the day after the last.
 
     The day itself is left out, so that no training example sees its own choice.
     """
     end = engagement.totals.shape[0] - 1
     if day is None:
-        at = jnp.full(rows.shape[:-1], end, jnp.int32)
+        at = jnp.full((len(rows), positions), end)
     else:
         at = jnp.clip(day - engagement.first_day, 0, end)
 
-    def before(moment: Int[Array, "*b"]) -> Int[Array, "*b k"]:
-        return engagement.totals[jnp.maximum(moment, 0)[..., None], rows]
+    def before(moment: Int[Array, "b p"]) -> Int[Array, "b p k"]:
+        return engagement.totals[jnp.maximum(moment, 0)[..., None], rows[:, None]]
 
     until = before(at)
     counts = [until - before(at - window) for window in windows]

@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 import math
 
-BLOCK = 32  # slots in one eligibility word
+from pallas_kernels.bloom_probe.api import BLOCK
+
 LANES = 16  # int8 codes are padded to a multiple of this many dimensions
 _LARGEST_PADDING = 0.2
 

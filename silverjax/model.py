@@ -9,8 +9,9 @@ from jaxtyping import Array, Float
 
 from silverjax.batch import Items, Users
 from silverjax.config import RetrieverConfig
+from silverjax.cross_network import CrossNetwork
 from silverjax.engagement import Evidence, evidence_of, no_engagement
-from silverjax.over_arch import make_over_arch
+from silverjax.mixture_of_logits import MixtureOfLogits
 from silverjax.schema import Schema
 from silverjax.towers import ItemEncoder, ItemTower, Positions, UserState, UserTower
 
@@ -39,12 +40,8 @@ class Model(nn.Module):
         self.items = ItemEncoder(self.schema, tower)
         self.user_tower = UserTower(self.schema, self.items, tower)
         self.item_tower = ItemTower(self.items, tower)
-        self.over_arch = make_over_arch(
-            self.config.over_arch,
-            tower=tower,
-            encoder=self.items,
-            tasks=len(self.schema.tasks),
-        )
+        form = MixtureOfLogits if self.config.over_arch.kind == "mol" else CrossNetwork
+        self.over_arch = form(self.config.over_arch, self.items, tasks=len(self.schema.tasks))
 
     def __call__(self, users: Users, items: Items) -> Float[Array, "batch k tasks"]:
         """Logits of `items` [batch, k] for `users`; touches every parameter, so use it to init."""
@@ -63,7 +60,7 @@ class Model(nn.Module):
 
     def embed_items(self, items: Items, *, train: bool = False) -> ItemState:
         embedding = self.item_tower(items, train=train)
-        return ItemState(embedding, self.over_arch.item_inputs(items, embedding, train=train))
+        return ItemState(embedding, self.over_arch.item_inputs(items, train=train))
 
     def score(
         self, user: UserState, item: ItemState, evidence: Evidence, *, train: bool = False

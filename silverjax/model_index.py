@@ -12,7 +12,7 @@ import numpy as np
 
 from silverjax.attributes import Attributes
 from silverjax.batch import Items, take_items
-from silverjax.engagement import Engagement, no_engagement
+from silverjax.engagement import Engagement, check_engagement, no_engagement
 from silverjax.index_builder import build_index
 from silverjax.index_config import IndexConfig
 from silverjax.item_index import ItemCache, ItemIndex
@@ -42,8 +42,13 @@ def index_catalogue(
         attributes: Filter features, as for `build_index`.
         config: Sizes of the index; `None` takes the model's own.
         engagement: Of the items, by row; `None` is that nobody has chosen any.
+
+    Raises:
+        ValueError: The engagement is of other items or other sizes than the model's.
     """
     config = config or model.config.index
+    if engagement is not None:
+        check_engagement(engagement, model.config.engagement, items=np.shape(items.id)[0])
     state = embed_catalogue(model, params, items)
     index = build_index(np.asarray(state.embedding), attributes, config)
 

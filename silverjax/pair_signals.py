@@ -2,26 +2,13 @@
 
 from __future__ import annotations
 
-import math
-
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from silverjax.engagement import ALIKE, Evidence
-from silverjax.towers import ItemEncoder, UserState
-
-small_init = nn.initializers.normal(0.01)
-
-
-def chance_of_one_in(encoder: ItemEncoder) -> nn.initializers.Initializer:
-    """Logits begin at what is true of an item nobody knows: one in the catalogue is chosen.
-
-    From 0, every negative would first have to be pushed down, and the steps that do it harm
-    all that is shared.
-    """
-    return nn.initializers.constant(-math.log(max(encoder.schema.items, 2)))
+from silverjax.towers import UserState
 
 
 class HistoryAttention(nn.Module):
@@ -100,16 +87,3 @@ class EvidenceScore(nn.Module):
         weight = jnp.where(present, recency.T[jnp.maximum(evidence.lag, 0)], 0.0)
         taste = jnp.einsum("bphc,bhcm->bpcm", weight, evidence.history)
         return jnp.einsum("bpcm,bkcm->bpkc", taste, evidence.candidates)
-
-
-def with_positions(user: UserState, evidence: Evidence) -> tuple[UserState, Evidence, bool]:
-    """Gives a request's state the position axis of a training state; says whether it did.
-
-    OverArch is written over [batch, positions]: training scores the same candidates at many
-    positions of one history, a request at one.
-    """
-    if user.embedding.ndim == 3:
-        return user, evidence, False
-    user = jax.tree.map(lambda column: column[:, None], user)
-    one = evidence.replace(lag=evidence.lag[:, None], counts=evidence.counts[:, None])  # type: ignore[attr-defined]
-    return user, one, True

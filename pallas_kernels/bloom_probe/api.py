@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from pallas_kernels.bloom_probe.plan import AND as AND
+from pallas_kernels.bloom_probe.plan import BLOCK as BLOCK
 from pallas_kernels.bloom_probe.plan import COMPLEMENT as COMPLEMENT
 from pallas_kernels.bloom_probe.plan import NO_OP as NO_OP
 from pallas_kernels.bloom_probe.plan import ONES as ONES

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 
 from pallas_kernels.checks import check_array
 
+BLOCK = 32  # slots in one word of eligibility
 STACK_DEPTH = 8
 AND, OR, NO_OP = -1, -2, -3  # tokens; i >= 0 pushes leaf i
 ROWS, COMPLEMENT, ONES, ZEROS = 0, 1, 2, 3  # modes of a leaf

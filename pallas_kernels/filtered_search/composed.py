@@ -9,9 +9,9 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from pallas_kernels.bloom_probe.plan import Plan
+from pallas_kernels.bloom_probe.plan import BLOCK, Plan
 from pallas_kernels.filtered_search.exact import Exact, admits
-from pallas_kernels.filtered_search.slot_bits import BLOCK, distinct, slot_bits
+from pallas_kernels.filtered_search.slot_bits import distinct, slot_bits
 
 # Room for candidates that the exact check will strike out; a second pass is then rare.
 _SPARE = 32

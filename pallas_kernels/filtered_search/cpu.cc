@@ -1,6 +1,5 @@
 // `filtered_search` for the CPU: eligibility, scores, exact check and top k in one scan.
-#include "native/ffi.h"
-#include "native/search.h"
+#include "native/search_ffi.h"
 
 namespace silver {
 namespace {
@@ -19,20 +18,11 @@ ffi::Error filtered_search(ffi::ThreadPool pool, Array<ffi::S8, 3> codes, Array<
                            Out<ffi::S32, 1> live, Out<ffi::S32, 1> eligible) {
   const Kernels* kernels = choose(std::string(instructions).c_str());
   if (!kernels) return no_instructions(instructions);
-  Search search;
-  search.C = codes.dimensions()[0];
-  search.S = codes.dimensions()[1];
-  search.D = codes.dimensions()[2];
+  Search search = search_over(codes, scales, queries, query_scales, scores, slots);
   search.R = words.dimensions()[1];
   search.W = words.dimensions()[2];
-  search.codes = codes.typed_data();
-  search.scales = scales.typed_data();
   search.words = words.typed_data();
-  search.B = queries.dimensions()[0];
   search.N = probes;
-  search.k = scores->dimensions()[1];
-  search.queries = queries.typed_data();
-  search.query_scales = query_scales.typed_data();
   search.affinity = affinity.typed_data();
   search.most = most;
   const PlanArrays plan{rows.typed_data(),    modes.typed_data(),   program.typed_data(),
@@ -51,8 +41,6 @@ ffi::Error filtered_search(ffi::ThreadPool pool, Array<ffi::S8, 3> codes, Array<
   if (checks) search.exact = &exact;
   search.X = excluded.dimensions()[1];
   if (search.X > 0) search.excluded = excluded.typed_data();
-  search.scores = scores->typed_data();
-  search.slots = slots->typed_data();
   search.live_count = live->typed_data();
   search.eligible_count = eligible->typed_data();
   run(search, *kernels, threads_of(pool));

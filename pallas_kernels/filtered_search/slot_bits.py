@@ -5,7 +5,7 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
-BLOCK = 32  # slots in one word
+from pallas_kernels.bloom_probe.plan import BLOCK
 
 
 def distinct(slots: jax.Array) -> jax.Array:

@@ -1,6 +1,5 @@
 // `int8_search` for the CPU: the scan of native/search.h with masks that are given.
-#include "native/ffi.h"
-#include "native/search.h"
+#include "native/search_ffi.h"
 
 namespace silver {
 namespace {
@@ -12,22 +11,11 @@ ffi::Error int8_search(ffi::ThreadPool pool, Array<ffi::S8, 3> codes, Array<ffi:
                        Out<ffi::S32, 2> slots) {
   const Kernels* kernels = choose(std::string(instructions).c_str());
   if (!kernels) return no_instructions(instructions);
-  Search search;
-  search.C = codes.dimensions()[0];
-  search.S = codes.dimensions()[1];
-  search.D = codes.dimensions()[2];
+  Search search = search_over(codes, scales, queries, query_scales, scores, slots);
   search.W = eligible.dimensions()[2];
-  search.codes = codes.typed_data();
-  search.scales = scales.typed_data();
-  search.B = queries.dimensions()[0];
   search.N = clusters.dimensions()[1];
-  search.k = scores->dimensions()[1];
-  search.queries = queries.typed_data();
-  search.query_scales = query_scales.typed_data();
   search.clusters = clusters.typed_data();
   search.eligible = eligible.typed_data();
-  search.scores = scores->typed_data();
-  search.slots = slots->typed_data();
   run(search, *kernels, threads_of(pool));
   return ffi::Error::Success();
 }

@@ -64,6 +64,7 @@ def test_take_items_takes_every_column() -> None:
         ({"history": np.full((2, 3), 9)}, "history row 9 is outside [0, 9)"),
         ({"history": np.full((2, 3), -2)}, "history row -2 is outside"),
         ({"history_labels": np.zeros((2, 3, 1))}, "need (2, 3, 2)"),
+        ({"day": np.zeros((2, 1), np.int32)}, "day has shape (2, 1); it must be (2,)"),
         ({"features": {}}, "missing ['age'], unknown []"),
         ({"features": {"age": np.zeros(2), "sex": np.zeros(2)}}, "unknown ['sex']"),
         ({"features": {"age": np.zeros(3)}}, "shape (3,); it must be (2,)"),

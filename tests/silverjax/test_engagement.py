@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from silverjax.engagement import EngagementConfig, evidence_of, no_engagement
+from silverjax.engagement import EngagementConfig, check_engagement, evidence_of, no_engagement
 from tests.silverjax.models import BATCH, CONFIG, ITEMS, make_engagement, some_users
 
 ROWS = jnp.asarray(np.random.default_rng(0).integers(0, ITEMS, (BATCH, 5)), jnp.int32)
@@ -28,7 +28,7 @@ def test_counts_are_those_of_the_days_before(day: int) -> None:
     at = min(max(day - 100, 0), end)
     want = [totals[at] - totals[max(at - window, 0)] for window in CONFIG.engagement.windows]
     counts = np.stack([*want, totals[at]], -1)[np.asarray(ROWS)]
-    np.testing.assert_allclose(evidence(users).counts, np.log1p(counts), rtol=1e-6)
+    np.testing.assert_allclose(evidence(users).counts[:, 0], np.log1p(counts), rtol=1e-6)
 
 
 def test_without_a_day_it_is_the_day_after_the_last() -> None:
@@ -43,7 +43,18 @@ def test_lags_count_back_from_the_position_and_skip_what_is_absent() -> None:
     np.testing.assert_array_equal(lag[0, 1], [2, 1, 0, -1, -1, -1])  # what comes later is unknown
     np.testing.assert_array_equal(lag[1, 0], [-1, -1, -1, -1, 1, 0])  # a short history
     assert (lag[-1] == -1).all()
-    np.testing.assert_array_equal(evidence().lag, lag[:, 0])
+    np.testing.assert_array_equal(evidence().lag[:, 0], lag[:, 0])
+
+
+@pytest.mark.parametrize(
+    ("column", "message"), [("vectors", "vectors has shape"), ("totals", "totals")]
+)
+def test_engagement_of_other_items_is_rejected(column: str, message: str) -> None:
+    known = make_engagement()
+    short = dataclasses.replace(known, **{column: getattr(known, column)[:-1]})
+    check_engagement(known, CONFIG.engagement, items=known.vectors.shape[0])
+    with pytest.raises(ValueError, match=message):
+        check_engagement(short, CONFIG.engagement, items=known.vectors.shape[0])
 
 
 def test_items_that_nobody_chose_have_zeros() -> None:
