@@ -23,9 +23,10 @@ class TrainConfig:
             interactions gives to begin with; 0 begins with noise alone.
         in_batch: Negatives per step taken from the batch's own targets (so by popularity).
         uniform: Negatives per step drawn uniformly from the catalogue, without repetition.
-        held_out: Share of the choices that only OverArch learns from; 0 lets it learn from what
-            the towers have learned.
-        positions: Positions per window that OverArch learns from.
+        held_out: Share of the choices that only OverArch learns from, in [0, 1); 0 lets it learn
+            from what the towers have learned.
+        positions: Positions per window that OverArch learns from; 0 trains the towers alone, on
+            all choices.
         mined: Negatives per window found in the model's own index.
         over_arch_uniform: Uniform negatives per window for OverArch.
         refresh_every: Steps between two rebuilds of the index from the item tower.
@@ -55,3 +56,15 @@ class TrainConfig:
     tower_weight: float = 1.0
     list_weight: float = 0.1
     task_weight: float = 0.02
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.held_out < 1:
+            raise ValueError(
+                f"held_out={self.held_out} must be at least 0 and below 1: it is the share of the "
+                "choices that the towers never see"
+            )
+
+    @property
+    def kept_from_towers(self) -> float:
+        """The share that is really held out: without an OverArch to learn from it, nothing."""
+        return self.held_out if self.positions else 0.0

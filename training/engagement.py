@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import jax.numpy as jnp
@@ -10,7 +11,7 @@ import scipy.sparse
 from jaxtyping import Float, Int
 
 from silverjax.engagement import SECONDS_PER_DAY, Engagement, EngagementConfig
-from silverjax.schema import FeatureKind
+from silverjax.schema import FeatureKind, Schema
 from training.datasets.dataset import Dataset, Interactions
 
 _ITERATIONS = 8
@@ -146,30 +147,44 @@ def _rarities(codes: Int[np.ndarray, "items n"], size: int) -> scipy.sparse.csr_
     return there @ scipy.sparse.diags(np.log(items / np.maximum(counts, 1)))
 
 
-def engagement_of(
-    dataset: Dataset, config: EngagementConfig, *, co_choices: Interactions | None = None
-) -> Engagement:
+def engagement_of(dataset: Dataset, config: EngagementConfig) -> Engagement:
     """Engagement as of the end of the data set's interactions.
 
     Args:
         dataset: Its interactions are counted by day; its item features make the content vectors.
         config: Sizes.
-        co_choices: What the co-choice vectors are made of; `None` is the same interactions.
     """
-    source = dataset.interactions if co_choices is None else co_choices
-    users, items = dataset.schema.users, dataset.schema.items
-    # A root mean square of 1 / sqrt(width) makes vectors of length 1 on average.
-    sizes: Any = {"width": config.width, "scale": config.width**-0.5}
-    vectors = np.stack(
-        [
-            item_vectors(source, users=users, items=items, **sizes),
-            sequence_vectors(source, items=items, near=config.near, **sizes),
-            content_vectors(dataset, **sizes),
-        ],
-        axis=1,
+    content = content_vectors(dataset, **_sizes(config))
+    vectors = np.concatenate(
+        [_co_choices(dataset.interactions, dataset.schema, config), content[:, None]], axis=1
     )
-    totals, first = daily_totals(dataset.interactions, items=items, days=config.days)
+    totals, first = daily_totals(dataset.interactions, items=dataset.schema.items, days=config.days)
     return Engagement(jnp.asarray(vectors), jnp.asarray(totals), jnp.int32(first))
+
+
+def with_co_choices(
+    engagement: Engagement, interactions: Interactions, schema: Schema, config: EngagementConfig
+) -> Engagement:
+    """The same engagement with the co-choice vectors of other interactions."""
+    vectors = _co_choices(interactions, schema, config)
+    return dataclasses.replace(
+        engagement, vectors=engagement.vectors.at[:, : vectors.shape[1]].set(vectors)
+    )
+
+
+def _co_choices(
+    interactions: Interactions, schema: Schema, config: EngagementConfig
+) -> Float[np.ndarray, "items 2 width"]:
+    """The vectors that are made of who chose what: the first two of an item."""
+    sizes = _sizes(config)
+    choosers = item_vectors(interactions, users=schema.users, items=schema.items, **sizes)
+    sequence = sequence_vectors(interactions, items=schema.items, near=config.near, **sizes)
+    return np.stack([choosers, sequence], axis=1)
+
+
+def _sizes(config: EngagementConfig) -> dict[str, Any]:
+    # A root mean square of 1 / sqrt(width) makes vectors of length 1 on average.
+    return {"width": config.width, "scale": config.width**-0.5}
 
 
 def daily_totals(

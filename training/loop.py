@@ -28,7 +28,7 @@ from silverjax.schema import Schema
 from training.checkpoints import Checkpoints, settings_of
 from training.config import TrainConfig
 from training.datasets.dataset import Dataset, Interactions
-from training.engagement import engagement_of
+from training.engagement import engagement_of, with_co_choices
 from training.held_out import for_towers
 from training.input_pipeline import training_batches
 from training.metric_log import MetricLog
@@ -84,10 +84,12 @@ def train(
         raise ValueError(f"{checkpoint_every=} must be at least 1")
     seen, items = dataset.interactions, items_of(dataset)
     frequency = np.bincount(seen.item, minlength=dataset.schema.items) / len(seen)
-    # Nothing of the held-out choices but their number may reach the towers or the vectors.
-    kept = for_towers(seen, config.held_out if config.positions else 0.0)
-    engagement = engagement_of(dataset, model.engagement, co_choices=kept)
-    corpus = Corpus(items, jnp.asarray(frequency, jnp.float32), engagement)
+    # Nothing of the held-out choices but their number may reach the towers or the vectors. At the
+    # end the co-choices are those of all interactions: OverArch knows what such are worth.
+    kept = for_towers(seen, config.kept_from_towers)
+    engagement = engagement_of(dataset, model.engagement)
+    learned_from = with_co_choices(engagement, kept, dataset.schema, model.engagement)
+    corpus = Corpus(items, jnp.asarray(frequency, jnp.float32), learned_from)
     pipeline = training_batches(
         dataset, length=model.tower.history, batch=config.batch, seed=config.seed
     )
@@ -107,8 +109,6 @@ def train(
         state = run.to_the_end(state, checkpoint_every)
     params = state.ema if config.ema else state.params
     retriever = Retriever(dataset.schema, model)
-    # At the end the co-choices are those of all interactions: OverArch knows what such are worth.
-    engagement = engagement_of(dataset, model.engagement)
     index = index_catalogue(retriever, params, items, dataset.attributes, engagement=engagement)
     return TrainResult(retriever, {"params": params, "index": {"items": index}}, report.last)
 

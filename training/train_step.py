@@ -170,7 +170,7 @@ def _tower_loss(
 
 def _held_out(batch: TrainBatch, config: TrainConfig) -> Bool[Array, "batch h"]:
     """Which targets are kept from the towers, for OverArch alone."""
-    pairs = held_out(batch.users.id[:, None], batch.targets, config.held_out)
+    pairs = held_out(batch.users.id[:, None], batch.targets, config.kept_from_towers)
     return (batch.targets >= 0) & pairs
 
 
@@ -192,7 +192,7 @@ def _over_arch_loss(
     n = corpus.frequency.shape[0]
     # Positions to learn from: random ones, those with a target of its own first.
     p = min(config.positions, h)
-    own = _held_out(batch, config) if config.held_out else batch.targets >= 0
+    own = _held_out(batch, config) if config.kept_from_towers else batch.targets >= 0
     absent = (~own).astype(jnp.float32)
     order = jnp.argsort(jax.random.uniform(key_position, (b, h)) + absent, axis=1)
     at = jnp.sort(order[:, :p], axis=1)

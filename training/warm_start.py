@@ -19,12 +19,12 @@ def warm_started(
     params: Any, interactions: Interactions, *, users: int, items: int, scale: float
 ) -> Any:
     """Parameters of `Model` with the id vectors of chosen items set; the others stay random."""
+    if scale == 0:
+        return params
     table = params["items"]["id"]
     vectors = item_vectors(
         interactions, users=users, items=items, width=table.shape[1], scale=scale
     )
-    if scale == 0:
-        return params
     known = chosen(interactions, items)[:, None]
     ids = jnp.where(known, vectors, table[:items])
     return {**params, "items": {**params["items"], "id": table.at[:items].set(ids)}}

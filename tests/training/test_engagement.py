@@ -10,7 +10,13 @@ from silverjax.engagement import EngagementConfig
 from silverjax.schema import FeatureKind
 from training.datasets import synthetic
 from training.datasets.dataset import Interactions
-from training.engagement import content_vectors, daily_totals, engagement_of, sequence_vectors
+from training.engagement import (
+    content_vectors,
+    daily_totals,
+    engagement_of,
+    sequence_vectors,
+    with_co_choices,
+)
 from training.held_out import for_towers, held_out
 
 
@@ -76,7 +82,7 @@ def test_vectors_know_nothing_of_what_is_kept_from_them() -> None:
     config = EngagementConfig(width=8, days=5, windows=(1,))
     chosen = dataset.interactions
     kept = for_towers(chosen, 0.3)
-    one = engagement_of(dataset, config, co_choices=kept)
+    one = with_co_choices(engagement_of(dataset, config), kept, dataset.schema, config)
     other = engagement_of(dataclasses.replace(dataset, interactions=kept), config)
     np.testing.assert_array_equal(one.vectors, other.vectors)
     assert int(one.totals[-1].sum()) == len(chosen) > len(kept)

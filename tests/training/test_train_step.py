@@ -121,6 +121,23 @@ def test_index_is_data() -> None:
     assert float(other["tower_loss"]) == float(metrics["tower_loss"])
 
 
+def test_towers_learn_from_all_choices_where_no_over_arch_needs_some() -> None:
+    def tower_loss(**changes: Any) -> float:
+        config = dataclasses.replace(CONFIG, **changes)
+        one = jax.jit(make_train_step(Model(SCHEMA, MODEL), config, search))
+        return float(one(initial(), batch(), corpus())[1]["tower_loss"])
+
+    alone = tower_loss(positions=0, held_out=0.5)
+    assert alone == tower_loss(positions=0, held_out=0.0)
+    assert alone != tower_loss(held_out=0.5)
+
+
+@pytest.mark.parametrize("share", [-0.1, 1.0, float("nan")])
+def test_rejects_a_held_out_share_that_is_none(share: float) -> None:
+    with pytest.raises(ValueError, match=f"held_out={share} must be at least 0 and below 1"):
+        TrainConfig(held_out=share)
+
+
 def test_batch_without_targets_teaches_nothing() -> None:
     empty = batch()
     none = dataclasses.replace(empty, targets=jnp.full_like(empty.targets, -1))
