@@ -15,6 +15,7 @@ import numpy as np
 
 from serving.query import Query, Recommendation, Reply
 from silverjax.filter_plan import compile_filters
+from silverjax.model import check_params
 from silverjax.retriever import Answer, Request, Retriever
 from silverjax.snapshot import Snapshot
 from silverjax.value_model import ValueWeights, make_weights, parse_weights
@@ -50,6 +51,9 @@ class Engine:
         self.buckets = tuple(sorted(set(buckets)))
         self._index = index
         self.retriever = Retriever(snapshot.schema, config)
+        catalogue = snapshot.catalogue
+        params = snapshot.variables["params"]
+        check_params(self.retriever, params, catalogue.users_at([-1]), catalogue.items)
         self._programs = {size: self._compiled(size) for size in self.buckets}
 
     def recommend(self, queries: Sequence[Query]) -> list[Reply]:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import flax.linen as nn
 import flax.struct
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
@@ -66,3 +69,35 @@ class Model(nn.Module):
         self, user: UserState, item: ItemState, evidence: Evidence, *, train: bool = False
     ) -> Float[Array, "*batch k tasks"]:
         return self.over_arch(user, item.embedding, item.inputs, evidence, train=train)
+
+
+def check_params(model: Model, params: Any, users: Users, items: Items) -> None:
+    """Checks that parameters are those of this model; runs nothing.
+
+    Args:
+        model: A `Model` or a `Retriever`.
+        params: Its parameters, as they were loaded.
+        users: One or more users of its schema.
+        items: Items of its schema, leading axis n.
+
+    Raises:
+        ValueError: A parameter is missing, is too many, or has another shape.
+    """
+    whole = Model(model.schema, model.config)
+    one, pairs = (jax.tree.map(lambda column: column[:1], tree) for tree in (users, items))
+    pairs = jax.tree.map(lambda column: column[:, None], pairs)
+    wanted = _shapes(jax.eval_shape(whole.init, jax.random.key(0), one, pairs)["params"])
+    given = _shapes(params)
+    for name in sorted(wanted.keys() | given.keys()):
+        if wanted.get(name) != given.get(name):
+            has = f"has shape {given[name]}" if name in given else "is missing"
+            needs = f"needs {wanted[name]}" if name in wanted else "has no such parameter"
+            raise ValueError(
+                f"parameter {name} {has}; the model {needs}. They were trained with other settings "
+                "or another version of silverjax: use that one, or train again"
+            )
+
+
+def _shapes(params: Any) -> dict[str, tuple[int, ...]]:
+    leaves = jax.tree_util.tree_flatten_with_path(params)[0]
+    return {jax.tree_util.keystr(path): tuple(leaf.shape) for path, leaf in leaves}

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
@@ -128,6 +130,25 @@ def test_rejects_queries_that_cannot_be_answered(
 def test_k_above_what_the_search_can_return_is_refused(engine: Engine) -> None:
     with pytest.raises(ValueError, match="exceeds the"):
         Engine(engine.snapshot, buckets=(1,), k=10_000)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda tower: {}, r"parameter \['user_tower'\].* is missing; the model needs"),
+        (lambda tower: jax.tree.map(lambda p: p[..., None], tower), "has shape .* the model needs"),
+        (
+            lambda tower: {**tower, "odd": np.zeros(3)},
+            r"\['odd'\] has shape \(3,\); the model has no",
+        ),
+    ],
+)
+def test_parameters_of_another_model_are_refused(engine: Engine, change: Any, message: str) -> None:
+    params = engine.snapshot.variables["params"]
+    other = {**params, "user_tower": change(params["user_tower"])}
+    variables = {**engine.snapshot.variables, "params": other}
+    with pytest.raises(ValueError, match=message):
+        Engine(dataclasses.replace(engine.snapshot, variables=variables), buckets=(1,))
 
 
 def test_stage_times_cover_all_stages(engine: Engine) -> None:
