@@ -11,6 +11,8 @@ class TrainConfig:
 
     Attributes:
         steps: Optimiser steps in all.
+        refit: Share of them, the last ones, in which OverArch rests and the towers learn from all
+            choices, those held out until then included, with a schedule of their own.
         batch: Windows of `history` interactions per step; each gives up to `history` examples.
         seed: Seeds the parameters, the order of the data, the negatives and the dropout.
         learning_rate: Peak, after the warm-up; it decays to zero along a cosine.
@@ -37,7 +39,8 @@ class TrainConfig:
         task_weight: Weight of OverArch's cross entropy per task.
     """
 
-    steps: int = 400
+    steps: int = 500
+    refit: float = 0.2
     batch: int = 64
     seed: int = 0
     learning_rate: float = 5e-3
@@ -61,8 +64,24 @@ class TrainConfig:
         if not 0 <= self.held_out < 1:
             raise ValueError(
                 f"held_out={self.held_out} must be at least 0 and below 1: it is the share of the "
-                "choices that the towers never see"
+                "choices that the towers do not see before the refit"
             )
+
+        if not 0 <= self.refit < 1:
+            raise ValueError(
+                f"refit={self.refit} must be at least 0 and below 1: it is the share of the steps "
+                "that comes after OverArch has learned"
+            )
+
+    @property
+    def refit_from(self) -> int:
+        """The step with which the refit begins; `steps` if there is none."""
+        return self.steps - round(self.steps * self.refit)
+
+    def for_refit(self) -> TrainConfig:
+        """The settings of the last steps as those of a training of its own, of towers alone."""
+        steps = self.steps - self.refit_from
+        return dataclasses.replace(self, steps=steps, warmup=steps // 10, positions=0, refit=0.0)
 
     @property
     def kept_from_towers(self) -> float:

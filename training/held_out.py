@@ -1,8 +1,9 @@
-"""Choices that the towers never learn from, so that OverArch can see what their scores are worth.
+"""Choices that the towers do not learn from while OverArch finds out what their scores are worth.
 
 What the towers learned by heart they score too well: an OverArch trained on the same choices
 trusts them more than it should when new ones come. So it learns from others (stacked
-generalisation: Wolpert, Neural Networks 1992).
+generalisation: Wolpert, Neural Networks 1992). In the end the towers learn from all of them
+(`TrainConfig.refit`), as stacking refits its first level.
 """
 
 from __future__ import annotations

@@ -128,16 +128,16 @@ class _Run:
 
     def to_the_end(self, state: TrainState, checkpoint_every: int) -> TrainState:
         """All steps that are left. What happens when depends on the number of the step alone."""
-        train_step = _compiled_step(
-            self.schema, self.model, dataclasses.replace(self.config, seed=0)
-        )
+        config = dataclasses.replace(self.config, seed=0)
         try:
-            for step in range(int(state.step), self.config.steps):
-                if step and step % self.config.refresh_every == 0 and state.index is not None:
-                    self.report.read()  # a NaN is better reported than indexed
-                    index = _own_index(self.schema, self.model, state.params, self.corpus.items)
-                    state = dataclasses.replace(state, index=index)
+            for step in range(int(state.step), config.steps):
+                phase = config if step < config.refit_from else config.for_refit()
+                if step == config.refit_from:
+                    fresh = make_optimizer(phase).init(state.params)
+                    state = dataclasses.replace(state, opt_state=fresh)
+                state = self._refreshed(state, step)
                 batch = next(self.batches)
+                train_step = _compiled_step(self.schema, self.model, phase)
                 state, metrics = train_step(state, batch, self.corpus)
                 self.report.add(step + 1, metrics, examples=int(np.sum(batch.targets >= 0)))
                 if step + 1 == self.config.steps or (step + 1) % checkpoint_every == 0:
@@ -145,6 +145,15 @@ class _Run:
         except DivergedError as error:
             raise DivergedError(f"{error}; {self._advice()}") from None
         return state
+
+    def _refreshed(self, state: TrainState, step: int) -> TrainState:
+        """With the index of its own items, where it is time for one and OverArch still learns."""
+        due = step > 0 and step % self.config.refresh_every == 0
+        if not due or state.index is None or step >= self.config.refit_from:
+            return state
+        self.report.read()  # a NaN is better reported than indexed
+        index = _own_index(self.schema, self.model, state.params, self.corpus.items)
+        return dataclasses.replace(state, index=index)
 
     def _save(self, state: TrainState) -> None:
         self.report.read()  # so that no checkpoint holds a NaN

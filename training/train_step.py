@@ -73,10 +73,16 @@ class Corpus:
 
 
 def make_optimizer(config: TrainConfig) -> optax.GradientTransformation:
-    schedule = optax.warmup_cosine_decay_schedule(
-        0.0, config.learning_rate, config.warmup, max(config.steps, config.warmup + 1)
-    )
-    decayed = lambda params: jax.tree.map(lambda p: p.ndim > 1, params)  # noqa: E731
+    steps = max(config.refit_from, config.warmup + 1)
+    schedule = optax.warmup_cosine_decay_schedule(0.0, config.learning_rate, config.warmup, steps)
+
+    def decayed(params: Any) -> Any:
+        """Matrices and tables, but not those of an OverArch that rests."""
+        matrices = jax.tree.map(lambda p: p.ndim > 1, params)
+        if not config.positions:
+            matrices["over_arch"] = jax.tree.map(lambda p: False, params["over_arch"])
+        return matrices
+
     return optax.chain(
         optax.clip_by_global_norm(config.clip),
         optax.adamw(schedule, b2=0.98, weight_decay=config.weight_decay, mask=decayed),

@@ -121,7 +121,7 @@ def test_other_seed_gives_other_parameters(uninterrupted: tuple[TrainResult, Pat
         assert_same_bits(run(seed=1).variables["params"], uninterrupted[0].variables["params"])
 
 
-@pytest.mark.parametrize("steps", [1, 11])
+@pytest.mark.parametrize("steps", [1, 11, CONFIG.refit_from, CONFIG.refit_from + 1])
 def test_interrupted_run_ends_with_the_same_bits(
     uninterrupted: tuple[TrainResult, Path],
     tmp_path: Path,
@@ -229,6 +229,20 @@ def test_nan_stops_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fold
         assert f"the last checkpoint is {last}." in message
     else:
         assert "the last checkpoint is none." in message
+
+
+def test_over_arch_rests_while_the_towers_refit() -> None:
+    """Up to the refit both runs are one, so it is what the refit did that is compared."""
+    config = dataclasses.replace(CONFIG, steps=6, refit=0.5)
+    before = dataclasses.replace(CONFIG, steps=3, refit=0.0)
+    assert config.refit_from == before.steps
+    one, other = (
+        train(dataset(), model=MODEL, config=c).variables["params"] for c in (before, config)
+    )
+    assert_same_bits(one["over_arch"], other["over_arch"])
+    for name in ("items", "user_tower", "item_tower"):
+        with pytest.raises(AssertionError):
+            assert_same_bits(one[name], other[name])
 
 
 def test_towers_alone_need_no_index_to_train() -> None:

@@ -132,10 +132,11 @@ def test_towers_learn_from_all_choices_where_no_over_arch_needs_some() -> None:
     assert alone != tower_loss(held_out=0.5)
 
 
+@pytest.mark.parametrize("name", ["held_out", "refit"])
 @pytest.mark.parametrize("share", [-0.1, 1.0, float("nan")])
-def test_rejects_a_held_out_share_that_is_none(share: float) -> None:
-    with pytest.raises(ValueError, match=f"held_out={share} must be at least 0 and below 1"):
-        TrainConfig(held_out=share)
+def test_rejects_shares_that_are_none(name: str, share: float) -> None:
+    with pytest.raises(ValueError, match=f"{name}={share} must be at least 0 and below 1"):
+        TrainConfig(**{name: share})  # type: ignore[arg-type]
 
 
 def test_batch_without_targets_teaches_nothing() -> None:
