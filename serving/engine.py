@@ -1,27 +1,30 @@
-"""Stage 1 and the way back: queries to a padded batch, compiled ahead of time, to replies.
+"""A snapshot's programs: one compiled ahead of time for each batch size, so no request compiles.
 
-One program per batch size is compiled when the engine starts; a request never compiles. What is
-wrong with a query is said before the batch is formed, so no query can harm another.
+An engine never changes: it answers from one snapshot as long as it lives. A new version is a new
+engine, which takes over the programs of the old one where model and shapes are the same.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import time
 from collections.abc import Sequence
 from typing import Any
 
 import jax
 import numpy as np
 
-from serving.query import Query, Recommendation, Reply
-from silverjax.filter_plan import compile_filters
+from serving.encoder import Encoder, Rows
+from serving.query import Query, Reply
+from serving.replies import Replies
 from silverjax.model import check_params
 from silverjax.retriever import Answer, Request, Retriever
 from silverjax.snapshot import Snapshot
-from silverjax.value_model import ValueWeights, make_weights, parse_weights
+from silverjax.snapshot_errors import SnapshotError
 
 BUCKETS = (1, 8, 64)
-LEAVES = 32  # terms of one filter
+
+Piece = tuple[Rows, int, int]  # rows `start` to `stop` of an encoded request
 
 
 class Engine:
@@ -31,10 +34,20 @@ class Engine:
         snapshot: From `load_snapshot`.
         buckets: Batch sizes to compile; a batch is padded to the next one.
         k: Most items a query may ask for; `None` takes the snapshot's own.
+        like: An engine whose programs are taken over where they fit.
+
+    Attributes:
+        version: Of the snapshot; every answer carries it.
+        compiled: Programs that had to be compiled.
     """
 
     def __init__(
-        self, snapshot: Snapshot, *, buckets: Sequence[int] = BUCKETS, k: int | None = None
+        self,
+        snapshot: Snapshot,
+        *,
+        buckets: Sequence[int] = BUCKETS,
+        k: int | None = None,
+        like: Engine | None = None,
     ) -> None:
         if not buckets or min(buckets) < 1:
             raise ValueError(f"{buckets=} must be batch sizes of at least 1")
@@ -48,13 +61,24 @@ class Engine:
             raise ValueError(f"{k=} exceeds the {self.sizes.k} items that one search can return")
         config = dataclasses.replace(snapshot.config, search=self.sizes)
         self.snapshot = snapshot
+        self.version = snapshot.version
         self.buckets = tuple(sorted(set(buckets)))
-        self._index = index
+        self.k = k
         self.retriever = Retriever(snapshot.schema, config)
         catalogue = snapshot.catalogue
         params = snapshot.variables["params"]
         check_params(self.retriever, params, catalogue.users_at([-1]), catalogue.items)
-        self._programs = {size: self._compiled(size) for size in self.buckets}
+        self.replies = Replies(snapshot)
+        self._encoder = Encoder(snapshot, largest_k=self.sizes.k, excluded=self.sizes.excluded)
+        # What a program is compiled for; any snapshot that agrees in all of it may run it.
+        empty = self.request([], self.buckets[0])
+        self._fits = (snapshot.schema, config, _shapes(snapshot.variables), _shapes(empty))
+        known: dict[int, Any] = (
+            like._programs if like is not None and like._fits == self._fits else {}
+        )
+        missing = [size for size in self.buckets if size not in known]
+        self._programs: dict[int, Any] = known | {size: self._compile(size) for size in missing}
+        self.compiled = len(missing)
 
     def recommend(self, queries: Sequence[Query]) -> list[Reply]:
         """Answers any number of queries, in the largest batches there is a program for.
@@ -63,74 +87,77 @@ class Engine:
             ValueError: A filter, weight or size that cannot be used.
             KeyError: A user or item that the snapshot does not have.
         """
+        rows = self.encode(queries)
         replies: list[Reply] = []
-        for start in range(0, len(queries), self.buckets[-1]):
-            replies += self._answer(queries[start : start + self.buckets[-1]])
+        for start in range(0, len(rows), self.buckets[-1]):
+            stop = min(start + self.buckets[-1], len(rows))
+            answer = self.fetch(self.run([(rows, start, stop)]))
+            replies += self.replies.of(answer, rows.fields[start:stop])
         return replies
 
+    def encode(self, queries: Sequence[Query]) -> Rows:
+        """Checks queries and looks up what they name; raises like `recommend`."""
+        return self._encoder.encode(queries)
+
+    def bucket_for(self, rows: int) -> int:
+        """The size that a batch of so many rows is padded to."""
+        return next(bucket for bucket in self.buckets if bucket >= rows)
+
+    def run(self, pieces: Sequence[Piece]) -> Answer:
+        """Starts one batch; the arrays of the answer may still be on their way.
+
+        Args:
+            pieces: At most `buckets[-1]` rows in all.
+        """
+        size = self.bucket_for(sum(stop - start for _, start, stop in pieces))
+        return self._programs[size](self.snapshot.variables, self._encoder.assemble(pieces, size))
+
+    @staticmethod
+    def fetch(answer: Answer) -> Answer:
+        """Waits for an answer and brings it to the host, as NumPy arrays."""
+        return jax.tree.map(np.asarray, answer)
+
+    def warm(self, sizes: Sequence[int] | None = None) -> dict[int, float]:
+        """Runs programs on users of the snapshot, and looks at what comes back.
+
+        Args:
+            sizes: Of the programs to run; `None` runs all.
+
+        Returns:
+            Seconds that each program takes.
+        Raises:
+            SnapshotError: No items, or values that are not numbers.
+        """
+        seconds = {}
+        for size in sizes or self.buckets:
+            users = self.snapshot.catalogue.user_ids[:size]
+            asked = [Query(user=user, exclude_seen=False, k=1) for user in users] or [Query(k=1)]
+            rows = self.encode(asked)
+            for _ in range(2):  # the first run may still allocate
+                start = time.perf_counter()
+                answer = self.fetch(self.run([(rows, 0, len(rows))]))
+                seconds[size] = time.perf_counter() - start
+            # The search finds nothing near an embedding that is not a number.
+            if not np.isfinite(answer.scores[: len(rows), 0]).all():
+                raise SnapshotError(
+                    f"version {self.version} cannot serve: some users get no item, or values that "
+                    "are not numbers, although nothing is filtered or excluded. Look for NaN in "
+                    "its parameters and for an empty index, and publish again."
+                )
+        return seconds
+
     def request(self, queries: Sequence[Query], size: int) -> Request:
-        """The padded batch of some queries; the padding asks for nothing that is kept."""
-        padded = [*queries, *[Query(k=1)] * (size - len(queries))]
-        for query in padded:
-            if not 1 <= query.k <= self.sizes.k:
-                raise ValueError(f"k={query.k} must be from 1 to {self.sizes.k}")
-        catalogue = self.snapshot.catalogue
-        rows = [-1 if q.user is None else catalogue.user_row(q.user) for q in padded]
-        weights = [self._weights(query.weights) for query in padded]
-        exclude = np.full((size, self.sizes.excluded), -1, np.int32)
-        for at, (query, row) in enumerate(zip(padded, rows, strict=True)):
-            seen = self._excluded(query, row)
-            exclude[at, : len(seen)] = seen
-        return Request(
-            users=catalogue.users_at(rows),
-            weights=jax.tree.map(lambda *parts: np.concatenate(parts), *weights),
-            plan=compile_filters(self._index, [q.where for q in padded], max_leaves=LEAVES),
-            exclude=exclude,  # type: ignore[arg-type]  # NumPy until the program takes it
-        )
+        """The padded batch of some queries."""
+        rows = self.encode(queries)
+        return self._encoder.assemble([(rows, 0, len(rows))], size)
 
-    def _weights(self, text: str) -> ValueWeights:
-        tasks = self.snapshot.schema.tasks
-        return parse_weights(text, tasks) if text else make_weights({tasks[0]: 1.0}, tasks)
+    def _compile(self, size: int) -> Any:
+        # Shapes, not arrays: what JAX keeps of a lowering must not hold a snapshot.
+        shapes = jax.tree.map(jax.typeof, (self.snapshot.variables, self.request([], size)))
+        return jax.jit(self.retriever.apply).lower(*shapes).compile()
 
-    def _excluded(self, query: Query, row: int) -> list[int]:
-        catalogue, room = self.snapshot.catalogue, self.sizes.excluded
-        named = [catalogue.item_row(item) for item in query.exclude]
-        if len(named) > room:
-            raise ValueError(f"{len(named)} items to exclude exceed the limit of {room}")
-        seen = catalogue.seen[row] if query.exclude_seen and 0 <= row < len(catalogue.seen) else []
-        # The most recent ones, if a user has seen more than there is room for.
-        return [*named, *seen[max(0, len(seen) - (room - len(named))) :]]
 
-    def _compiled(self, size: int) -> Any:
-        apply = jax.jit(self.retriever.apply)
-        return apply.lower(self.snapshot.variables, self.request([], size)).compile()
-
-    def _answer(self, queries: Sequence[Query]) -> list[Reply]:
-        size = next(bucket for bucket in self.buckets if bucket >= len(queries))
-        answer = self._programs[size](self.snapshot.variables, self.request(queries, size))
-        host = jax.tree.map(np.asarray, answer)
-        return [self._reply(query, at, host) for at, query in enumerate(queries)]
-
-    def _reply(self, query: Query, at: int, answer: Answer) -> Reply:
-        catalogue = self.snapshot.catalogue
-        items = tuple(
-            Recommendation(
-                row=int(row),
-                item=catalogue.item_ids[row],
-                title=catalogue.titles[row],
-                value=float(answer.scores[at, place]),
-                probabilities=dict(
-                    zip(self.snapshot.schema.tasks, answer.probabilities[at, place].tolist())
-                ),
-                similarity=float(answer.similarity[at, place]),
-                place=1 + int(answer.place[at, place]),
-            )
-            for place, row in enumerate(np.asarray(answer.rows)[at, : query.k].tolist())
-            if row >= 0
-        )
-        return Reply(
-            items=items,
-            funnel={name: int(count[at]) for name, count in answer.funnel._asdict().items()},
-            coverage=float(answer.coverage[at]),
-            snapshot=self.snapshot.version,
-        )
+def _shapes(tree: Any) -> Any:
+    """Structure, static fields, shapes and types; equal for arguments of one program."""
+    leaves, structure = jax.tree.flatten(tree)
+    return structure, [(leaf.shape, leaf.dtype) for leaf in leaves]

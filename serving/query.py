@@ -17,6 +17,8 @@ class Query:
         exclude: External ids of items not to return.
         exclude_seen: Do not return what the user has chosen before.
         k: Items wanted.
+        allow_unknown: Serve an id that the snapshot does not have like `None`, instead of raising
+            `KeyError`; `Reply.cold_start` says that it was done.
     """
 
     user: str | None = None
@@ -25,6 +27,7 @@ class Query:
     exclude: Sequence[str] = ()
     exclude_seen: bool = True
     k: int = 10
+    allow_unknown: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,9 +62,11 @@ class Reply:
         funnel: Items left after each stage.
         coverage: Share of the live items that were searched.
         snapshot: Version that made the answer.
+        cold_start: Nothing was known of the user.
     """
 
     items: tuple[Recommendation, ...]
     funnel: dict[str, int]
     coverage: float
     snapshot: str
+    cold_start: bool = False

@@ -38,18 +38,22 @@ class Catalogue:
     users: Users
     seen: Sequence[Sequence[int]] = ()
 
-    def user_row(self, user_id: str) -> int:
+    def user_row(self, user_id: str, *, unknown: int | None = None) -> int:
         """The row of a user.
+
+        Args:
+            unknown: Given instead where nobody has this id.
 
         Raises:
             KeyError: Nobody has this id; the message gives the size and one id that exists.
         """
-        if user_id not in self._user_rows:
+        row = self._user_rows.get(user_id, unknown)
+        if row is None:
             raise KeyError(
                 f"no user {user_id!r} among the {len(self.user_ids)} of this snapshot "
                 f"(one that exists: {self.user_ids[0]!r}); leave the user out for a cold start"
             )
-        return self._user_rows[user_id]
+        return row
 
     def item_row(self, item_id: str) -> int:
         """The row of an item; `KeyError` if there is none of this id."""
@@ -60,21 +64,18 @@ class Catalogue:
             )
         return self._item_rows[item_id]
 
-    def users_at(self, rows: Sequence[int]) -> Users:
+    def users_at(self, rows: Sequence[int] | np.ndarray) -> Users:
         """Profiles and histories of some users; -1 is a stranger without either."""
         at = np.asarray(rows, np.int32)
-
-        def known(column: np.ndarray) -> np.ndarray:
-            return np.asarray(column)[np.maximum(at, 0)]
-
-        users = jax.tree.map(known, self.users)
-        cold = stranger(self.users, len(at))
-        pick = at >= 0
-        return jax.tree.map(
-            lambda one, other: np.where(pick.reshape(-1, *[1] * (one.ndim - 1)), one, other),
-            users,
-            cold,
+        strangers = at < 0
+        users = jax.tree.map(
+            lambda column: np.take(np.asarray(column), at, axis=0, mode="clip"), self.users
         )
+        if not strangers.any():
+            return users
+        for column, nothing in zip(jax.tree.leaves(users), jax.tree.leaves(stranger(users, 1))):
+            column[strangers] = nothing
+        return users
 
     @functools.cached_property
     def _user_rows(self) -> dict[str, int]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import flax.struct
 import jax.numpy as jnp
@@ -94,7 +95,7 @@ def make_weights(
     if not any(linear.values()) and not any(power.values()):
         raise ValueError("all weights are zero, so every item would have the same value.")
 
-    def row(given: Mapping[str, float]) -> Array:
-        return jnp.asarray(np.array([[given.get(task, 0.0) for task in tasks]], np.float32))
+    def row(given: Mapping[str, float]) -> Any:  # NumPy: on the host there is nothing to compile
+        return np.array([[given.get(task, 0.0) for task in tasks]], np.float32)
 
     return ValueWeights(linear=row(linear), power=row(power))

@@ -14,20 +14,7 @@ from serving.engine import Engine
 from serving.query import Query
 from serving.stage_times import stage_times
 from silverjax.snapshot import load_snapshot, publish
-from tests.silverjax.models import CONFIG, SCHEMA, make_catalogue, make_variables
-
-
-@pytest.fixture(scope="module")
-def engine(tmp_path_factory: pytest.TempPathFactory) -> Engine:
-    root = tmp_path_factory.mktemp("snapshots")
-    publish(
-        root,
-        variables=make_variables(),
-        config=CONFIG,
-        schema=SCHEMA,
-        catalogue=make_catalogue(),
-    )
-    return Engine(load_snapshot(root), buckets=(1, 4))
+from tests.silverjax.models import SCHEMA
 
 
 def test_answers_name_items_and_say_why(engine: Engine) -> None:

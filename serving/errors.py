@@ -1,0 +1,25 @@
+"""Why a request was not answered, when it is not the caller's fault."""
+
+from __future__ import annotations
+
+
+class Overloaded(Exception):
+    """Refused at the door: the answer could not come in time. Nothing was done for it.
+
+    Attributes:
+        retry_after: Seconds after which it is worth trying again.
+        reason: One of `serving.admission.REASONS`.
+    """
+
+    def __init__(self, retry_after: float, reason: str) -> None:
+        super().__init__(f"overloaded ({reason}); try again in {retry_after:.3f} s")
+        self.retry_after = retry_after
+        self.reason = reason
+
+
+class DeadlineExceeded(TimeoutError):
+    """Let in, but its time ran out before the answer was there."""
+
+
+class BatchFailed(Exception):
+    """The device gave an error instead of an answer; the log says which."""

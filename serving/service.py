@@ -1,0 +1,237 @@
+"""A snapshot as a service: requests in, batches to the device, answers out, versions swapped.
+
+Everything that decides runs on the event loop and is plain Python without locks; everything that
+waits for the device runs on two threads of its own. The way of a request:
+
+    answer()   check and encode -> the door (`admission`) -> the queue (`batcher`)
+    scheduler  while the device has room: the next batch -> `pipeline` -> rows to their requests
+    answer()   all its rows are there, or its time ran out, or its client went away
+
+A request is encoded for the version that is current when it comes, and answered by that version,
+also if it is split or if another version is put in place while it waits.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import Sequence
+from typing import NoReturn
+
+from serving.admission import STOPPING, Admission
+from serving.answered import Answered
+from serving.config import ServiceConfig
+from serving.engine import BUCKETS, Engine
+from serving.errors import DeadlineExceeded, Overloaded
+from serving.query import Query
+from serving.recompiles import RecompileCounter
+from serving.scheduler import Pending, Scheduler
+from serving.stats import Stats
+from serving.versions import Versions, open_newest
+
+_DEFAULTS = ServiceConfig()
+
+
+class Service:
+    """Answers queries from the current snapshot, in batches, within their deadlines.
+
+        service = Service.open("snapshots", ServiceConfig(watch_s=1.0))
+        await service.start()
+        answered = await service.answer([Query(user="42")], timeout=0.1)
+        print(answered.version, answered.replies[0].items)
+        await service.stop()
+
+    Args:
+        engine: The version to begin with.
+        config: Bounds and defaults.
+        degraded: What is wrong from the start, such as a newer version that cannot serve.
+
+    Attributes:
+        stats: Counters and recent durations.
+        versions: The snapshots, and the way to change them.
+    """
+
+    def __init__(
+        self, engine: Engine, config: ServiceConfig = _DEFAULTS, *, degraded: str | None = None
+    ) -> None:
+        self.config = config
+        self.stats = Stats()
+        self.versions = Versions(engine, self.stats, degraded)
+        self._recompiles = RecompileCounter()
+        self._door = Admission(config.capacity_rows, config.reserved_share)
+        self._scheduler: Scheduler | None = None
+        self._watcher: asyncio.Task[None] | None = None
+        self._open = False
+
+    @classmethod
+    def open(
+        cls,
+        path: str | os.PathLike[str],
+        config: ServiceConfig = _DEFAULTS,
+        *,
+        buckets: Sequence[int] = BUCKETS,
+        k: int | None = None,
+    ) -> Service:
+        """A service of one version, or of the newest of a folder of versions that can serve.
+
+        Raises:
+            SnapshotError: None can; says what is wrong with the newest.
+        """
+        engine, degraded = open_newest(path, buckets=buckets, k=k)
+        return cls(engine, config, degraded=degraded)
+
+    async def start(self) -> None:
+        """Warms the programs up and opens the door. Call on the loop that will serve."""
+        times = await self.versions.warm()
+        self._recompiles.watch_this_thread()
+        self._scheduler = Scheduler(
+            limit=self.versions.engine.buckets[-1],
+            depth=self.config.depth,
+            head_start_s=self.config.head_start_s,
+            times=times,
+            stats=self.stats,
+            recompiles=self._recompiles,
+        )
+        if self.config.watch_s:
+            self._watcher = asyncio.create_task(self.versions.watch(self.config.watch_s))
+        self._open = True
+
+    async def stop(self) -> None:
+        """Closes the door, answers what was let in (for `drain_s` at most) and ends the threads."""
+        self._open = False
+        if self._watcher is not None:
+            self._watcher.cancel()
+            await asyncio.wait([self._watcher])
+        if self._scheduler is not None:
+            await self._scheduler.drain(self.config.drain_s)
+            await self._scheduler.close()
+        await self.versions.close()
+        self._recompiles.leave_this_thread()
+
+    @property
+    def ready(self) -> bool:
+        """Warm, and not stopping."""
+        return self._open
+
+    @property
+    def degraded(self) -> str | None:
+        """What is wrong although requests are answered; `None` if nothing is."""
+        return self.versions.degraded
+
+    @property
+    def version(self) -> str:
+        """The version that new requests are answered from."""
+        return self.versions.engine.version
+
+    @property
+    def recompiles(self) -> int:
+        """Programs compiled on the way of a request since the start; must stay 0."""
+        return self._recompiles.count
+
+    @property
+    def queue_rows(self) -> int:
+        """Rows that wait now."""
+        return self._scheduler.queue.rows if self._scheduler else 0
+
+    @property
+    def batches_running(self) -> int:
+        """Batches on their way now."""
+        return self._scheduler.running if self._scheduler else 0
+
+    @property
+    def batch_limit(self) -> int:
+        """Rows that a batch may have now."""
+        return self._scheduler.queue.limit if self._scheduler else 0
+
+    async def answer(
+        self, queries: Sequence[Query], *, timeout: float | None = None, priority: int = 0
+    ) -> Answered:
+        """Answers one request of `len(queries)` rows. Cancelling the task frees its place.
+
+        Args:
+            timeout: Seconds until the answer must be there; `None` takes `config.timeout_s`.
+            priority: Higher goes first, within `config.priorities`.
+
+        Raises:
+            Overloaded: At once, if the answer could not come in time or the queue is full.
+            DeadlineExceeded: The time ran out.
+            BatchFailed: The device gave an error.
+            ValueError, KeyError: The caller's fault. Said before the request queues, so no
+                request harms another.
+        """
+        arrival = time.perf_counter()
+        timeout = self._checked(len(queries), timeout, priority)
+        scheduler = self._let_in(len(queries), arrival, timeout, priority)
+        engine = self.versions.engine
+        rows = engine.encode(queries)
+        self._count(len(rows))
+        loop = asyncio.get_running_loop()
+        pending = Pending(engine, rows, arrival, loop.create_future(), len(rows))
+        ticket = scheduler.add(pending, deadline=arrival + timeout, priority=priority)
+        timer = loop.call_later(timeout, self._expire, pending)
+        try:
+            return await pending.future
+        except asyncio.CancelledError:
+            self.stats.cancelled += 1
+            raise
+        finally:
+            timer.cancel()
+            scheduler.queue.cancel(ticket)
+
+    async def swap(self, path: str | os.PathLike[str]) -> str:
+        """Serves another version from now on; see `Versions.swap`."""
+        return await self.versions.swap(path)
+
+    async def rollback(self) -> str:
+        """Serves the version before the current one; see `Versions.rollback`."""
+        return await self.versions.rollback()
+
+    def _checked(self, rows: int, timeout: float | None, priority: int) -> float:
+        """The request's time in seconds."""
+        if not rows:
+            raise ValueError("a request needs at least 1 query; this one has none")
+        lowest, highest = self.config.priorities
+        if not lowest <= priority <= highest:
+            raise ValueError(f"{priority=} must be from {lowest} to {highest}")
+        timeout = self.config.timeout_s if timeout is None else timeout
+        if not 0 < timeout <= self.config.longest_timeout_s:
+            raise ValueError(
+                f"{timeout=} must be above 0 and at most {self.config.longest_timeout_s} seconds"
+            )
+        return timeout
+
+    def _let_in(self, rows: int, now: float, timeout: float, priority: int) -> Scheduler:
+        """Refuses before any work is done for the request, or says who takes it."""
+        scheduler = self._scheduler
+        if scheduler is None or not self._open:
+            self._refuse(rows, self.config.drain_s, STOPPING)
+        refusal = self._door.decide(
+            rows,
+            waiting=scheduler.queue.rows,
+            priority=priority,
+            now=now,
+            deadline=now + timeout,
+            estimate_s=scheduler.estimate_s(rows, priority, now),
+            rows_per_s=scheduler.rows_per_s,
+        )
+        if refusal is not None:
+            self._refuse(rows, refusal.retry_after, refusal.reason)
+        return scheduler
+
+    def _refuse(self, rows: int, retry_after: float, reason: str) -> NoReturn:
+        self._count(rows)
+        self.stats.shed[reason] += 1
+        raise Overloaded(retry_after, reason)
+
+    def _count(self, rows: int) -> None:
+        self.stats.requests += 1
+        self.stats.rows += rows
+
+    def _expire(self, pending: Pending) -> None:
+        if not pending.future.done():
+            self.stats.expired += 1
+            waited = time.perf_counter() - pending.arrival
+            pending.future.set_exception(
+                DeadlineExceeded(f"no answer within {waited:.3f} s; the request was withdrawn")
+            )
