@@ -39,6 +39,10 @@ class Engine:
     Attributes:
         version: Of the snapshot; every answer carries it.
         compiled: Programs that had to be compiled.
+
+    Raises:
+        SnapshotError: Its parameters are those of another model.
+        ValueError: `buckets` or `k` is out of range.
     """
 
     def __init__(
@@ -67,7 +71,10 @@ class Engine:
         self.retriever = Retriever(snapshot.schema, config)
         catalogue = snapshot.catalogue
         params = snapshot.variables["params"]
-        check_params(self.retriever, params, catalogue.users_at([-1]), catalogue.items)
+        try:
+            check_params(self.retriever, params, catalogue.users_at([-1]), catalogue.items)
+        except ValueError as error:
+            raise SnapshotError(f"{snapshot.path} cannot serve: {error}") from error
         self.replies = Replies(snapshot)
         self._encoder = Encoder(snapshot, largest_k=self.sizes.k, excluded=self.sizes.excluded)
         # What a program is compiled for; any snapshot that agrees in all of it may run it.

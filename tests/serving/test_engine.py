@@ -14,6 +14,7 @@ from serving.engine import Engine
 from serving.query import Query
 from serving.stage_times import stage_times
 from silverjax.snapshot import load_snapshot, publish
+from silverjax.snapshot_errors import SnapshotError
 from tests.silverjax.models import SCHEMA
 
 
@@ -134,7 +135,7 @@ def test_parameters_of_another_model_are_refused(engine: Engine, change: Any, me
     params = engine.snapshot.variables["params"]
     other = {**params, "user_tower": change(params["user_tower"])}
     variables = {**engine.snapshot.variables, "params": other}
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(SnapshotError, match=message):
         Engine(dataclasses.replace(engine.snapshot, variables=variables), buckets=(1,))
 
 
