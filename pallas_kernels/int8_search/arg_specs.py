@@ -78,4 +78,5 @@ BENCHMARKS = {
     "batch_1": Spec(clusters=1024, slots=1000, dim=64, queries=1, probes=32, k=100),
     "batch_64": Spec(clusters=1024, slots=1000, dim=64, queries=64, probes=32, k=100),
     "wide_256": Spec(clusters=256, slots=1000, dim=256, queries=64, probes=32, k=100),
+    "ten_million": Spec(clusters=4096, slots=2464, dim=128, queries=16, probes=4096, k=100),
 }
