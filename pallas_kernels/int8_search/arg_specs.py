@@ -69,6 +69,8 @@ TESTS = {
     "smallest_block": Spec(clusters=4, slots=8, dim=16, queries=3, probes=2, k=16),
     "ragged_words": Spec(clusters=6, slots=40, dim=48, queries=2, probes=4, k=17),
     "several_tiles": Spec(clusters=3, slots=200, dim=64, queries=2, probes=3, k=100),
+    "several_segments": Spec(clusters=2, slots=1100, dim=16, queries=2, probes=2, k=5),
+    "long_runs": Spec(clusters=3, slots=40, dim=32, queries=40, probes=5, k=2),
     "odd_dim": Spec(clusters=3, slots=24, dim=208, queries=2, probes=3, k=9),
     "wide": Spec(clusters=2, slots=24, dim=1024, queries=2, probes=2, k=20),
     "wider_than_float32": Spec(clusters=2, slots=8, dim=2064, queries=2, probes=2, k=8),
