@@ -125,7 +125,7 @@ def cases(*, quick: bool) -> Iterator[tuple[str, Callable[[], Case]]]:
     bloom = bloom_specs.BENCHMARKS["ten_million"]
     batches: tuple[int, ...] = (1, 16, 64)
     if quick:
-        search = dataclasses.replace(search, clusters=4, slots=160, dim=32, probes=4, k=10)
+        search = dataclasses.replace(search, clusters=4, slots=96, dim=32, probes=4, k=10)
         bloom = dataclasses.replace(bloom, clusters=4, words=5, queries=2, rows=33)
         batches = (1,)
     for batch in batches:

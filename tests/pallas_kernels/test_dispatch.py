@@ -126,7 +126,11 @@ def test_report_names_every_backend_and_its_reason() -> None:
     on_gpu = {row.backend: row for row in pallas_kernels.backend_report(platform="gpu")}
     assert (on_gpu["pallas_triton"].serves, on_gpu["pallas_triton"].default) == (True, False)
     assert "opt-in: never measured" in on_gpu["pallas_triton"].note
-    assert len(pallas_kernels.backend_report()) == 11
+    assert (
+        rows["int8_search", "pallas_mosaic_gpu"].note == "Mosaic GPU compiles for NVIDIA GPUs only"
+    )
+    assert not on_gpu["pallas_mosaic_gpu"].default
+    assert len(pallas_kernels.backend_report()) == 13
 
 
 def test_platform_follows_the_default_device() -> None:
