@@ -92,7 +92,8 @@ def test_rejects_when_no_default_serves(monkeypatch: pytest.MonkeyPatch) -> None
 def test_rejects_unknown_backend(monkeypatch: pytest.MonkeyPatch) -> None:
     args = arg_specs.TESTS["small"].make()
     message = (
-        "backend 'cuda' is unknown to bloom_probe, which has: cpu, reference, pallas_triton; pass"
+        "backend 'cuda' is unknown to bloom_probe, which has: cpu, reference, pallas_triton, "
+        "jax_triton; pass"
     )
     with pytest.raises(ValueError, match=message):
         pallas_kernels.bloom_probe(*args, backend="cuda")
@@ -130,7 +131,7 @@ def test_report_names_every_backend_and_its_reason() -> None:
         rows["int8_search", "pallas_mosaic_gpu"].note == "Mosaic GPU compiles for NVIDIA GPUs only"
     )
     assert not on_gpu["pallas_mosaic_gpu"].default
-    assert len(pallas_kernels.backend_report()) == 13
+    assert len(pallas_kernels.backend_report()) == 14
 
 
 def test_platform_follows_the_default_device() -> None:
