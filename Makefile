@@ -8,7 +8,8 @@ PYTHON ?= python3
 VENV ?= .venv
 VENV_ARGS ?=
 CHECKS ?=
-GPU_TESTS ?= tests
+# Those that need no more than a bare GPU machine has.
+GPU_TESTS ?= tests/pallas_kernels tests/silverjax/test_backends.py
 
 BIN := $(VENV)/bin
 ENSURE := $(PYTHON) scripts/make_venv.py $(VENV) $(VENV_ARGS)
@@ -34,8 +35,9 @@ bench: ## compare with brute force, faiss and implicit on this machine
 	@$(ENSURE) --extras bench
 	@$(BIN)/python -m experiments
 
-gpu: ## tests and benchmarks that need a GPU
-	@PYTHON="$(PYTHON)" VENV="$(VENV)" VENV_ARGS="$(VENV_ARGS)" scripts/gpu $(GPU_TESTS)
+gpu: ## tests and benchmarks that need a GPU (ten minutes); RESULTS=FOLDER takes the result
+	@PYTHON="$(PYTHON)" VENV="$(VENV)" VENV_ARGS="$(VENV_ARGS)" \
+	  RESULTS="$(RESULTS)" scripts/gpu $(GPU_TESTS)
 
 clean: ## remove the environments and caches
 	rm -rf .venv .venv-* .venv*.lock build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -22,9 +22,11 @@ def why_not(platform: str) -> str | None:
     return "Triton compiles for GPUs only (its tests run it in the Pallas interpreter)"
 
 
-def call(kernel: Any, *, num_warps: int, interpret: bool, **kwargs: Any) -> Any:
+def call(
+    kernel: Any, *, num_warps: int, interpret: bool, num_stages: int = 2, **kwargs: Any
+) -> Any:
     """`pl.pallas_call` that always names its backend: without parameters JAX picks Mosaic."""
-    params = pltriton.CompilerParams(num_warps=num_warps, num_stages=2)
+    params = pltriton.CompilerParams(num_warps=num_warps, num_stages=num_stages)
     return pl.pallas_call(kernel, compiler_params=params, interpret=interpret, **kwargs)
 
 

@@ -26,6 +26,7 @@ OP = Op(
         Backend("cpu", "pallas_kernels.bloom_probe.cpu", default_on=("cpu",)),
         Backend("reference", "pallas_kernels.bloom_probe.reference", default_on=("*",)),
         Backend("pallas_triton", "pallas_kernels.bloom_probe.pallas_triton"),
+        Backend("jax_triton", "pallas_kernels.bloom_probe.jax_triton"),
     ),
 )
 

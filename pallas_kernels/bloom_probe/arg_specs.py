@@ -97,4 +97,5 @@ BENCHMARKS = {
     "batch_1": Spec(1024, 300, 32, queries=1, probes=32, leaves=32, terms=4, tokens=64),
     "batch_64": Spec(1024, 300, 32, queries=64, probes=32, leaves=32, terms=4, tokens=64),
     "whole_million": Spec(1024, 300, 32, queries=32, probes=None, leaves=32, terms=4, tokens=64),
+    "ten_million": Spec(4096, 200, 77, queries=16, probes=None, leaves=4, terms=3, tokens=16),
 }

@@ -1,7 +1,13 @@
-"""`bloom_probe` as a Triton kernel: one program per query and tile of (clusters, words).
+"""`bloom_probe` as a Triton kernel: one program per query and tile of its answer.
 
 The boolean program runs on a stack in registers, so each bit row is read once and nothing but the
-answer is written. Checked in the interpreter and lowered for CUDA; not yet measured on a GPU.
+answer is written. A tile is a run of words of the flattened answer [N * W], so that no thread is
+idle where W is no power of two. Its size is a compromise: the more words a thread holds, the more
+loads are under way at once, and the fewer threads have room for their stacks.
+
+Roofline: a query with l leaves of K rows reads 4 (l K + 1) N W bytes, writes 4 N W, and computes
+next to nothing: memory bound, but for a latency at each leaf. Checked in the interpreter and
+compiled for Hopper; not yet measured on a GPU.
 """
 
 from __future__ import annotations
@@ -27,7 +33,7 @@ from pallas_kernels.bloom_probe.plan import (
 
 why_not = pallas_triton.why_not
 
-_TILE = 256  # words of one program: 2 to a thread of 4 warps
+_TILE = 512  # words of one program: 4 to a thread of 4 warps
 _ALL = 0xFFFFFFFF
 
 
@@ -42,16 +48,16 @@ def bloom_probe(
     if clusters is None:
         clusters = jnp.zeros((batch, c), jnp.int32)  # for its shape; the kernel does not read it
     probes = clusters.shape[1]
+    pallas_triton.reject_large("the answer", (batch, probes, w), batch * probes * w)
     if 0 in (batch, probes):
         return jnp.zeros((batch, probes, w), jnp.uint32)
     if steps == 0:  # a ref may not be empty; one no-op says the same
         plan = Plan(plan.rows, plan.modes, jnp.full((batch, 1), NO_OP, jnp.int32))
-    tile_w = pallas_triton.tile(w, least=1, most=128)
-    tile_n = pallas_triton.tile(probes, least=1, most=_TILE // tile_w)
-    return pallas_triton.call(
-        functools.partial(_kernel, rows_per_cluster=r, whole=whole, tiles=(tile_n, tile_w)),
-        grid=(batch, pl.cdiv(probes, tile_n), pl.cdiv(w, tile_w)),
-        out_shape=jax.ShapeDtypeStruct((batch, probes, w), jnp.uint32),
+    tile = pallas_triton.tile(probes * w, least=1, most=_TILE)
+    answer: jax.Array = pallas_triton.call(
+        functools.partial(_kernel, rows_per_cluster=r, whole=whole, tile=tile),
+        grid=(batch, pl.cdiv(probes * w, tile)),
+        out_shape=jax.ShapeDtypeStruct((batch, probes * w), jnp.uint32),
         num_warps=4,
         interpret=interpret,
     )(
@@ -62,6 +68,7 @@ def bloom_probe(
         jnp.sum(plan.program != NO_OP, axis=1, dtype=jnp.int32),
         clusters,
     )
+    return answer.reshape(batch, probes, w)
 
 
 def _kernel(
@@ -71,35 +78,33 @@ def _kernel(
     program_ref: Any,  # int32 [B, P]
     steps_ref: Any,  # int32 [B], tokens before the padding
     clusters_ref: Any,  # int32 [B, N]
-    out_ref: Any,  # uint32 [B, N, W]
+    out_ref: Any,  # uint32 [B, N * W]
     *,
     rows_per_cluster: int,
     whole: bool,
-    tiles: tuple[int, int],  # tn, tw: clusters and words of this program
+    tile: int,
 ) -> None:
     query = pl.program_id(0)
-    n = pl.program_id(1) * tiles[0] + jnp.arange(tiles[0], dtype=jnp.int32)  # [tn]
-    w = pl.program_id(2) * tiles[1] + jnp.arange(tiles[1], dtype=jnp.int32)  # [tw]
-    probes, width = out_ref.shape[1:]
+    place = pl.program_id(1) * tile + jnp.arange(tile, dtype=jnp.int32)
+    inside = place < out_ref.shape[1]
+    width = words_ref.shape[1]
+    n, w = place // width, place % width
     count = words_ref.shape[0] // rows_per_cluster
     if whole:
         cluster = n
     else:
-        cluster = pltriton.load(clusters_ref.at[query, n], mask=n < probes, other=-1)
-    known = (cluster >= 0) & (cluster < count) & (n < probes)
+        cluster = pltriton.load(clusters_ref.at[query, n], mask=inside, other=-1)
+    known = (cluster >= 0) & (cluster < count) & inside
     first_row = jnp.where(known, cluster, 0) * rows_per_cluster
-    mask = known[:, None] & (w < width)[None, :]
 
-    def row(r: jax.Array | int) -> jax.Array:  # uint32 [tn, tw]; one row of every cluster
+    def row(r: jax.Array | int) -> jax.Array:  # uint32 [tile]; one row of every cluster
         r = jnp.clip(r, 0, rows_per_cluster - 1)
-        place = words_ref.at[(first_row + r)[:, None], w[None, :]]
-        return pltriton.load(place, mask=mask, other=jnp.uint32(0))
+        return pltriton.load(words_ref.at[first_row + r, w], mask=known, other=jnp.uint32(0))
 
-    def leaf(i: jax.Array) -> jax.Array:  # uint32 [tn, tw]
+    def leaf(i: jax.Array) -> jax.Array:  # uint32 [tile]
         i = jnp.clip(i, 0, modes_ref.shape[1] - 1)
-        bits = row(rows_ref[query, i, 0])
-        for k in range(1, rows_ref.shape[2]):
-            bits &= row(rows_ref[query, i, k])
+        rows = [row(rows_ref[query, i, k]) for k in range(rows_ref.shape[2])]  # all under way
+        bits = functools.reduce(jnp.bitwise_and, rows)
         mode = modes_ref[query, i]
         keep = jnp.where((mode == ROWS) | (mode == COMPLEMENT), jnp.uint32(_ALL), jnp.uint32(0))
         flip = jnp.where((mode == COMPLEMENT) | (mode == ONES), jnp.uint32(_ALL), jnp.uint32(0))
@@ -118,8 +123,7 @@ def _kernel(
         token = program_ref[query, t]
         return jax.lax.cond(token >= 0, push, combine, token, stack)
 
-    ones = jnp.full(tiles, _ALL, jnp.uint32)
+    ones = jnp.full(tile, _ALL, jnp.uint32)
     answer = jax.lax.fori_loop(0, steps_ref[query], step, (ones,) * STACK_DEPTH)[0]
-    inside = (n < probes)[:, None] & (w < width)[None, :]
-    answer = jnp.where(mask, answer & row(0), jnp.uint32(0))
-    pltriton.store(out_ref.at[query, n[:, None], w[None, :]], answer, mask=inside)
+    answer = jnp.where(known, answer & row(0), jnp.uint32(0))
+    pltriton.store(out_ref.at[query, place], answer, mask=inside)

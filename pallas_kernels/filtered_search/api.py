@@ -18,6 +18,7 @@ OP = Op(
         Backend("cpu", "pallas_kernels.filtered_search.cpu", default_on=("cpu",)),
         Backend("reference", "pallas_kernels.filtered_search.reference", default_on=("*",)),
         Backend("pallas_triton", "pallas_kernels.filtered_search.pallas_triton"),
+        Backend("pallas_mosaic_gpu", "pallas_kernels.filtered_search.pallas_mosaic_gpu"),
     ),
 )
 

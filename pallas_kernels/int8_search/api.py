@@ -14,6 +14,7 @@ OP = Op(
         Backend("cpu", "pallas_kernels.int8_search.cpu", default_on=("cpu",)),
         Backend("reference", "pallas_kernels.int8_search.reference", default_on=("*",)),
         Backend("pallas_triton", "pallas_kernels.int8_search.pallas_triton"),
+        Backend("pallas_mosaic_gpu", "pallas_kernels.int8_search.pallas_mosaic_gpu"),
     ),
 )
 

@@ -69,6 +69,8 @@ TESTS = {
     "smallest_block": Spec(clusters=4, slots=8, dim=16, queries=3, probes=2, k=16),
     "ragged_words": Spec(clusters=6, slots=40, dim=48, queries=2, probes=4, k=17),
     "several_tiles": Spec(clusters=3, slots=200, dim=64, queries=2, probes=3, k=100),
+    "several_segments": Spec(clusters=2, slots=1100, dim=16, queries=2, probes=2, k=5),
+    "long_runs": Spec(clusters=3, slots=40, dim=32, queries=40, probes=5, k=2),
     "odd_dim": Spec(clusters=3, slots=24, dim=208, queries=2, probes=3, k=9),
     "wide": Spec(clusters=2, slots=24, dim=1024, queries=2, probes=2, k=20),
     "wider_than_float32": Spec(clusters=2, slots=8, dim=2064, queries=2, probes=2, k=8),
@@ -78,4 +80,5 @@ BENCHMARKS = {
     "batch_1": Spec(clusters=1024, slots=1000, dim=64, queries=1, probes=32, k=100),
     "batch_64": Spec(clusters=1024, slots=1000, dim=64, queries=64, probes=32, k=100),
     "wide_256": Spec(clusters=256, slots=1000, dim=256, queries=64, probes=32, k=100),
+    "ten_million": Spec(clusters=4096, slots=2464, dim=128, queries=16, probes=4096, k=100),
 }

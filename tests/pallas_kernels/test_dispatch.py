@@ -92,7 +92,8 @@ def test_rejects_when_no_default_serves(monkeypatch: pytest.MonkeyPatch) -> None
 def test_rejects_unknown_backend(monkeypatch: pytest.MonkeyPatch) -> None:
     args = arg_specs.TESTS["small"].make()
     message = (
-        "backend 'cuda' is unknown to bloom_probe, which has: cpu, reference, pallas_triton; pass"
+        "backend 'cuda' is unknown to bloom_probe, which has: cpu, reference, pallas_triton, "
+        "jax_triton; pass"
     )
     with pytest.raises(ValueError, match=message):
         pallas_kernels.bloom_probe(*args, backend="cuda")
@@ -126,7 +127,11 @@ def test_report_names_every_backend_and_its_reason() -> None:
     on_gpu = {row.backend: row for row in pallas_kernels.backend_report(platform="gpu")}
     assert (on_gpu["pallas_triton"].serves, on_gpu["pallas_triton"].default) == (True, False)
     assert "opt-in: never measured" in on_gpu["pallas_triton"].note
-    assert len(pallas_kernels.backend_report()) == 11
+    assert (
+        rows["int8_search", "pallas_mosaic_gpu"].note == "Mosaic GPU compiles for NVIDIA GPUs only"
+    )
+    assert not on_gpu["pallas_mosaic_gpu"].default
+    assert len(pallas_kernels.backend_report()) == 14
 
 
 def test_platform_follows_the_default_device() -> None:

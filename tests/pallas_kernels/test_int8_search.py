@@ -49,7 +49,8 @@ def test_matches_reference(spec: str, backend: str) -> None:
         {"share": 1.0},
         {"share": 0.05, "levels": 4},
     ]
-    for seed in range(15):
+    # The oracle takes as long as the backend where there are many slots.
+    for seed in range(15 if case.slots * case.queries < 1000 else 5):
         options = kinds[seed % len(kinds)]
         args = case.make(seed, **options)
         assert_right(BACKENDS[backend](*args, k=case.k), args, case.k, f"{seed=} {options}")
