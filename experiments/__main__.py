@@ -12,6 +12,7 @@ BENCHMARKS = (
     ["experiments.index_scale"],
     ["experiments.int8_recall"],
     ["experiments.search_bench"],
+    ["experiments.services_study"],
 )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pathlib
+import statistics
 import tempfile
 from collections.abc import Mapping, Sequence
 
@@ -50,6 +51,62 @@ def plot_quality(
         panel.margins(x=0.18)
         panel.spines[["top", "right"]].set_visible(False)
     panels[0].invert_yaxis()
+    return _save(figure, path)
+
+
+def plot_services(
+    path: pathlib.Path,
+    rates: Mapping[str, Sequence[float]],
+    times: Mapping[str, Mapping[str, float]],
+    *,
+    title: str,
+) -> pathlib.Path:
+    """Requests per second, and what the time of a batch is made of.
+
+    Args:
+        path: The PNG to write; replaced at once.
+        rates: By way of running, one figure a round; bars are medians, whiskers the range.
+        times: By side, milliseconds of each part.
+        title: Above both panels.
+    """
+    import matplotlib
+    import matplotlib.figure  # no pyplot: no window system, no state to clean up
+
+    figure = matplotlib.figure.Figure(figsize=(11, 3.4), layout="constrained")
+    figure.suptitle(title, color=_INK)
+    left, right = figure.subplots(1, 2)
+    for row, (name, rounds) in enumerate(rates.items()):
+        middle = statistics.median(rounds)
+        reach = [[middle - min(rounds)], [max(rounds) - middle]]
+        colour = _OURS if name.startswith("one function") else _GREY
+        left.barh(name, middle, xerr=reach, color=colour, ecolor=_INK, capsize=3)
+        left.annotate(
+            f"{middle:,.0f}", (max(rounds), row), xytext=(4, 0), va="center", color=_INK,
+            textcoords="offset points", fontsize=8,
+        )  # fmt: skip
+    left.set_title("requests per second", color=_INK, fontsize=10)
+    shades = matplotlib.colormaps["YlGnBu"]
+    longest = max(sum(parts.values()) for parts in times.values())
+    for side, parts in times.items():
+        start = 0.0
+        for place, (part, took) in enumerate(parts.items()):
+            shade = shades(0.25 + 0.6 * place / max(len(parts) - 1, 1))
+            right.barh(side, took, left=start, color=shade)
+            if took > 0.06 * longest:
+                right.annotate(
+                    part,
+                    (start + took / 2, side),
+                    ha="center",
+                    va="center",
+                    fontsize=7,
+                    rotation=20,
+                )
+            start += took
+    right.set_title("milliseconds of one batch alone", color=_INK, fontsize=10)
+    for panel in (left, right):
+        panel.margins(x=0.18)
+        panel.spines[["top", "right"]].set_visible(False)
+        panel.invert_yaxis()
     return _save(figure, path)
 
 

@@ -25,6 +25,8 @@ PICKLES = ("cloudpickle", "dill", "joblib", "marshal", "pickle", "shelve")
 HOMES: dict[str, set[str]] = {
     "optax": {"training", "experiments"},
     **{name: {"serving"} for name in HTTP},
+    # One study runs the stages as separate services, to compare with.
+    "grpc": {"serving", "experiments"},
     # Loading a pickle runs code; nothing here reads or writes one.
     **{name: set() for name in PICKLES},
 }

@@ -68,7 +68,7 @@ def test_checker_finds(tmp_path: Path, name: str, source: str, complaint: str) -
         ("silverjax/cli.py", "import training, serving, experiments, optax"),
         ("training/a.py", "import optax, silverjax.snapshot"),
         ("serving/a.py", "import starlette, silverjax.snapshot\nnp.load(f, allow_pickle=False)"),
-        ("experiments/a.py", "import training, serving, optax"),
+        ("experiments/a.py", "import training, serving, optax, grpc.aio"),
         ("pallas_kernels/a.py", "import functools, jax, numpy\nx = 1\n" + "y = 2\n" * 400),
     ],
 )
