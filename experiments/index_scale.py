@@ -104,6 +104,13 @@ def main(study: Study) -> None:
         study="experiments.index_scale",
         settings=dataclasses.asdict(study),
         figures=figures,
+        headline={
+            f"index of {study.items:,} x {study.dim} with four filter features": (
+                f"{seconds:.1f} s, {peak:.2f} GiB peak ({before:.2f} of it the corpus), "
+                f"{index.padding():.0%} padding"
+            ),
+            f"recompiles over {study.filters:,} new filters": str(compiles),
+        },
     )
     console.print(f"written to {path}")
 

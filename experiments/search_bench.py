@@ -23,7 +23,7 @@ from rich.progress import Progress
 from experiments.results import FOLDER, write_result
 from experiments.search import data
 from experiments.search.peers import Peers
-from experiments.search.report import Figure, plot_frontier, print_figures
+from experiments.search.report import Figure, headline, plot_frontier, print_figures
 from experiments.search.rounds import queries_per_second
 from experiments.search.store import Store
 from experiments.search.systems import Variant, silver_variants
@@ -98,6 +98,7 @@ def main(study: Study) -> None:
         study="experiments.search_bench",
         settings=dataclasses.asdict(study),
         figures={"items": len(corpus.items), "runs": figures},
+        headline=headline(figures, study.batches, corpus.name, study.threads),
     )
     plot_frontier(path.with_suffix(".png"), figures, title=f"{corpus.name}, {study.threads} thread")
     console.print(f"written to {path} and its .png")

@@ -79,14 +79,32 @@ def lead(figures: Iterable[Figure], target: float, batch: int) -> float | None:
     return here[OURS] / max(peers) if OURS in here and peers else None
 
 
+def headline(
+    figures: Sequence[Figure], batches: Sequence[int], name: str, threads: int
+) -> dict[str, str]:
+    """One line per recall: queries per second, and how many times the best peer's they are."""
+    lines = {}
+    for target in dict.fromkeys(one.target for one in figures):
+        own = {one.batch: one for one in figures if one.method == OURS and one.target == target}
+        speeds = [own[batch].queries_per_second if batch in own else None for batch in batches]
+        leads = [lead(figures, target, batch) for batch in batches]
+        what = (
+            f"search of {name}, {_threads(threads)}, recall {target:.2f}: queries per second "
+            f"at batch {' / '.join(map(str, batches))}"
+        )
+        lines[what] = (
+            f"{' / '.join('-' if x is None else f'{x:,.0f}' for x in speeds)}; "
+            f"{' / '.join('-' if x is None else f'{x:.1f}' for x in leads)} x the best peer"
+        )
+    return lines
+
+
 def print_figures(
     figures: Sequence[Figure], batches: Sequence[int], name: str, threads: int, console: Console
 ) -> None:
     """One table per recall: methods by batch sizes, the best of each in bold."""
     for target in dict.fromkeys(one.target for one in figures):
-        title = (
-            f"{name}, {threads} thread{'s' * (threads > 1)}, recall {target}: queries per second"
-        )
+        title = f"{name}, {_threads(threads)}, recall {target}: queries per second"
         table = Table("method", *(f"batch {batch}" for batch in batches), title=title)
         here = [one for one in figures if one.target == target]
         best = {
@@ -107,6 +125,10 @@ def print_figures(
         table.add_section()
         table.add_row("ours / best peer", *("-" if x is None else f"{x:.2f}" for x in leads))
         console.print(table)
+
+
+def _threads(count: int) -> str:
+    return "1 thread" if count == 1 else f"{count} threads"
 
 
 def plot_frontier(path: pathlib.Path, figures: Sequence[Figure], *, title: str) -> pathlib.Path:

@@ -8,7 +8,7 @@ import pytest
 from matplotlib import image
 from rich.console import Console
 
-from experiments.search.report import Figure, lead, plot_frontier, print_figures
+from experiments.search.report import Figure, headline, lead, plot_frontier, print_figures
 from experiments.search.systems import OURS
 from experiments.search.tuning import Tuner
 from tests.experiments.search.toys import CORPUS, toy
@@ -55,3 +55,13 @@ def test_frontier_has_a_panel_for_each_batch(tmp_path: pathlib.Path) -> None:
     two = plot_frontier(tmp_path / "two.png", FIGURES, title="toy")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["one.png", "two.png"]
     assert image.imread(two).shape[1] > 1.5 * image.imread(one).shape[1]
+
+
+def test_headline_gives_speed_and_lead_of_every_batch() -> None:
+    figures = [*FIGURES, Figure.missed(OURS, 0.99, 0.98)]
+    assert list(headline(figures, (1, 32), "toy", 2).items()) == [
+        ("search of toy, 2 threads, recall 0.90: queries per second at batch 1 / 32",
+         "3,000 / 600; 2.0 / 0.5 x the best peer"),
+        ("search of toy, 2 threads, recall 0.99: queries per second at batch 1 / 32",
+         "- / -; - / - x the best peer"),
+    ]  # fmt: skip
