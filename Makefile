@@ -31,7 +31,7 @@ test: ## everything that CI runs: format, lint, types, import arrows, doctests, 
 
 check: test ## the same as `make test`
 
-bench: ## compare with brute force, faiss and implicit on this machine
+bench: ## compare with faiss, hnswlib and pyroaring; writes the README's table
 	@$(ENSURE) --extras bench
 	@$(BIN)/python -m experiments
 

@@ -19,6 +19,7 @@ from rich.table import Table
 
 import silverjax
 from experiments.results import FOLDER, write_result
+from experiments.search.data import mixture
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,12 +42,10 @@ class Study:
 
 
 def corpus(study: Study) -> tuple[np.ndarray, dict[str, list[Any]]]:
-    """A mixture of 5,000 noisy clumps; language, country, 1 to 5 categories, creator."""
+    """A mixture of noisy clumps; language, country, 1 to 5 categories, creator."""
     rng = np.random.default_rng(study.seed)
     n = study.items
-    centres = rng.normal(size=(5_000, study.dim)).astype(np.float32)
-    points = centres[rng.integers(0, 5_000, n)]
-    points += rng.normal(size=points.shape).astype(np.float32)
+    points = mixture(n, study.dim, rng)
 
     def skewed(values: int, size: int) -> np.ndarray:
         return np.minimum(rng.zipf(1.3, size) - 1, values - 1)
@@ -105,6 +104,13 @@ def main(study: Study) -> None:
         study="experiments.index_scale",
         settings=dataclasses.asdict(study),
         figures=figures,
+        headline={
+            f"index of {study.items:,} x {study.dim} with four filter features": (
+                f"{seconds:.1f} s, {peak:.2f} GiB peak ({before:.2f} of it the corpus), "
+                f"{index.padding():.0%} padding"
+            ),
+            f"recompiles over {study.filters:,} new filters": str(compiles),
+        },
     )
     console.print(f"written to {path}")
 

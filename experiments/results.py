@@ -22,7 +22,17 @@ import numpy as np
 
 FOLDER = pathlib.Path(__file__).parent / "results"
 _ROOT = pathlib.Path(__file__).parents[1]
-_LIBRARIES = ("jax", "jaxlib", "flax", "optax", "numpy", "implicit", "faiss-cpu", "pyroaring")
+_LIBRARIES = (
+    "jax",
+    "jaxlib",
+    "flax",
+    "optax",
+    "numpy",
+    "implicit",
+    "faiss-cpu",
+    "hnswlib",
+    "pyroaring",
+)
 
 
 def provenance(*, command: Iterable[str] | None = None) -> dict[str, Any]:
@@ -78,7 +88,12 @@ def versions() -> dict[str, str]:
 
 
 def write_result(
-    path: pathlib.Path, *, study: str, settings: Mapping[str, Any], figures: Any
+    path: pathlib.Path,
+    *,
+    study: str,
+    settings: Mapping[str, Any],
+    figures: Any,
+    headline: Mapping[str, str] | None = None,
 ) -> pathlib.Path:
     """Writes one result with its provenance; the old file stays until the new one is whole.
 
@@ -86,8 +101,10 @@ def write_result(
         study: The module that made it, such as `experiments.quality`.
         settings: What was asked for.
         figures: What was found; dataclasses, paths and NumPy values are turned into JSON.
+        headline: The same for people who read one table: what was measured, and how much it is.
     """
-    document = {"study": study, **provenance(), "settings": settings, "figures": figures}
+    document = {"study": study, **provenance(), "settings": settings}
+    document |= {"headline": headline or {}, "figures": figures}
     write_text(path, json.dumps(plain(document), indent=1, allow_nan=False) + "\n")
     return path
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import ArrayLike, Float, Int, UInt32
@@ -32,7 +34,8 @@ def build_index(
     Args:
         embeddings: Float [n, dim], one row per item, finite; not normalised.
         attributes: Filter features: for each name one entry per item, a value or a list of
-            values (strings or integers), `None` where the item has none.
+            values (strings or integers), `None` where the item has none. Without any feature
+            the index has no bit rows but the live slots.
         config: Sizes; the default fits them to n.
 
     Returns:
@@ -55,6 +58,11 @@ def build_index(
             f"IndexConfig.clusters={clusters} exceeds the {n} items; at most one cluster per item"
         )
     lists = term_lists(attributes or {}, n)
+    if not attributes:  # nothing to filter by, now or later: no room for it
+        config = dataclasses.replace(
+            config, columns=0, terms=config.terms or 1, vocabulary=config.vocabulary or 1
+        )
+    bloom_bits = config.bloom_bits if attributes else 0
     padded = np.zeros((n, -(-dim // LANES) * LANES), np.float32)
     padded[:, :dim] = vectors
     size = slots_per_cluster(capacity, clusters, config.slack)
@@ -72,7 +80,7 @@ def build_index(
     rows[slots] = np.arange(n)
     vocabulary, column_of_term = _vocabulary(lists, config, capacity)
     terms, spans = _term_arrays(lists, config, capacity)
-    words = _words(lists, column_of_term, slots, config, clusters, size)
+    words = _words(lists, column_of_term, slots, config, bloom_bits, clusters, size)
     return ItemIndex(
         centroids=jnp.asarray(centroids),
         codes=jnp.asarray(codes),
@@ -171,12 +179,13 @@ def _words(
     column_of_term: Int[np.ndarray, "V"],
     slots: Int[np.ndarray, "n"],
     config: IndexConfig,
+    bloom_bits: int,
     clusters: int,
     size: int,
 ) -> UInt32[np.ndarray, "C R W"]:
     columns = column_of_term[lists.terms]
     tail = columns == 0
-    bits = bloom_rows(lists.digests, config.bloom_bits, config.hashes)[lists.terms[tail]]
+    bits = bloom_rows(lists.digests, bloom_bits, config.hashes)[lists.terms[tail]]
     pair_slots = slots[lists.rows]
     return pack_rows(
         np.concatenate([slots, pair_slots[~tail], np.repeat(pair_slots[tail], config.hashes)]),
@@ -189,7 +198,7 @@ def _words(
         ),
         clusters=clusters,
         slots_per_cluster=size,
-        rows=1 + config.columns + config.bloom_bits,
+        rows=1 + config.columns + bloom_bits,
     )
 
 

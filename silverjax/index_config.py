@@ -15,9 +15,9 @@ _LARGEST_PADDING = 0.2
 class IndexConfig:
     """How `build_index` lays an index out.
 
-    Two indexes built with the same configuration, capacity and embedding width have the same
-    shapes, so the second takes the place of the first without recompiling. The exceptions are
-    `terms` and `vocabulary` left at `None`: both then double until the data fits.
+    Two indexes built with the same configuration, capacity, embedding width and filter features
+    have the same shapes, so the second takes the place of the first without recompiling. The
+    exceptions are `terms` and `vocabulary` left at `None`: both double until the data fits.
 
     Attributes:
         clusters: k-means clusters; `None` takes about `sqrt(n)`, at least 64 items each.

@@ -8,6 +8,8 @@ import jax
 import numpy as np
 import pytest
 
+from silverjax.ann_search import search
+from silverjax.filter_plan import compile_filters
 from silverjax.index_builder import build_index
 from silverjax.index_config import IndexConfig, default_clusters, slots_per_cluster
 from silverjax.item_index import LIVE_ROW, ItemIndex
@@ -157,3 +159,14 @@ def test_rejects_bad_input(points, attributes, config, message) -> None:  # type
 def test_rejects_values_of_other_types(value: object) -> None:
     with pytest.raises(TypeError, match="strings or integers"):
         build_index(np.eye(2, dtype=np.float32), {"tag": [["a", value], "b"]})  # type: ignore[list-item]
+
+
+def test_index_without_features_has_no_room_for_filters() -> None:
+    points = np.random.default_rng(0).normal(size=(4_096, 64)).astype(np.float32)
+    index = build_index(points, None, IndexConfig(clusters=16, columns=7, bloom_bits=96))
+    assert index.words.shape[1] == 1  # the live slots
+    assert (index.columns, index.bloom_bits, index.features) == (0, 0, ())
+    # An inverted file of 8-bit codes has 72 bytes an item: 64 of code and 8 of id.
+    assert sum(index.nbytes().values()) < 1.35 * 72 * len(points)
+    found = search(index, points[:1], compile_filters(index, [""]), k=5, probes=16)
+    assert int(found.eligible[0]) == len(points)
