@@ -73,18 +73,18 @@ def plot_services(
     import matplotlib.figure  # no pyplot: no window system, no state to clean up
 
     figure = matplotlib.figure.Figure(figsize=(11, 3.4), layout="constrained")
-    figure.suptitle(title, color=_INK)
+    figure.suptitle(title, color=INK)
     left, right = figure.subplots(1, 2)
     for row, (name, rounds) in enumerate(rates.items()):
         middle = statistics.median(rounds)
         reach = [[middle - min(rounds)], [max(rounds) - middle]]
-        colour = _OURS if name.startswith("one function") else _GREY
-        left.barh(name, middle, xerr=reach, color=colour, ecolor=_INK, capsize=3)
+        colour = OURS_COLOUR if name.startswith("one function") else GREY
+        left.barh(name, middle, xerr=reach, color=colour, ecolor=INK, capsize=3)
         left.annotate(
-            f"{middle:,.0f}", (max(rounds), row), xytext=(4, 0), va="center", color=_INK,
+            f"{middle:,.0f}", (max(rounds), row), xytext=(4, 0), va="center", color=INK,
             textcoords="offset points", fontsize=8,
         )  # fmt: skip
-    left.set_title("requests per second", color=_INK, fontsize=10)
+    left.set_title("requests per second", color=INK, fontsize=10)
     shades = matplotlib.colormaps["YlGnBu"]
     longest = max(sum(parts.values()) for parts in times.values())
     for side, parts in times.items():
@@ -102,12 +102,12 @@ def plot_services(
                     rotation=20,
                 )
             start += took
-    right.set_title("milliseconds of one batch alone", color=_INK, fontsize=10)
+    right.set_title("milliseconds of one batch alone", color=INK, fontsize=10)
     for panel in (left, right):
         panel.margins(x=0.18)
         panel.spines[["top", "right"]].set_visible(False)
         panel.invert_yaxis()
-    return _save(figure, path)
+    return save(figure, path)
 
 
 def _whisker(estimate: Estimate) -> float:
