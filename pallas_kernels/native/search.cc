@@ -353,7 +353,8 @@ class Scan {
       picked.slots[picked.count] = static_cast<uint32_t>(slot);
       picked.keys[picked.count++] = key_of(cluster, probe, s);
     }
-    if (picked.count > kPicked) score_picked(probe.query);
+    // Queries that take turns share the rows of a cluster, which is at hand as long as it lasts.
+    if (picked.count > (count_ == 1 ? kPicked : kWord)) score_picked(probe.query);
   }
 
   void score_picked(int64_t q) {
