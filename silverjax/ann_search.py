@@ -1,8 +1,8 @@
 """Stages 3 to 5: probe the nearest clusters, filter them, search them in int8.
 
 The answer is what brute force over the same probed items would give: the words admit a
-superset, and what enters the result is checked exactly. Where a filter leaves fewer than k
-items, the next clusters are probed. All of it is one op of `pallas_kernels`.
+superset, and what enters the result is checked exactly. A query with a filter goes on until the
+recall that is asked for is to be expected. All of it is one op of `pallas_kernels`.
 """
 
 from __future__ import annotations
@@ -29,7 +29,8 @@ class Candidates:
         rows: Catalogue rows, best first, -1 past the last eligible item.
         scores: Inner products with the query, -inf past the end; equal scores go by slot.
         coverage: Share of the live items that were searched.
-        probed: Live items in the probed clusters.
+        probed: Live items that were searched: those of the probed clusters and, under a filter,
+            of clusters that were counted and hold nothing eligible.
         eligible: Those of them that the words admit: the filter's answer and, rarely, more.
     """
 
@@ -48,6 +49,7 @@ def search(
     k: int,
     probes: int,
     max_probes: int | None = None,
+    filtered_recall: float = 0.95,
     exclude: ArrayLike | None = None,
     rescore: float | None = None,
     backend: str | None = None,
@@ -62,9 +64,13 @@ def search(
         queries: Float [batch, dim], not normalised. A row with a NaN or infinity finds nothing.
         plan: One filter per row, from `compile_filters`; `None` admits every live item.
         k: Items to return per row.
-        probes: Clusters visited per row; cost is linear in it.
-        max_probes: Clusters visited at most, where the first `probes` hold fewer than `k`
-            eligible items; `None` allows all.
+        probes: Clusters visited per row; cost is linear in it. A row whose filter is not empty
+            visits as many that hold eligible items, and then more, for `filtered_recall`.
+        max_probes: Clusters visited at most, where the first `probes` are not enough; `None`
+            allows all.
+        filtered_recall: Share of the best `k` that a row with a filter is expected to find,
+            whatever share of the items the filter admits; where those are few, all are scored.
+            An expectation, from the spread of each cluster, not a bound.
         exclude: Catalogue rows not to return (say, items already seen), -1 as padding.
         rescore: Fetch `rescore * k` items and rank them by their float32 embeddings; needs
             `IndexConfig(keep_embeddings=True)`.
@@ -75,12 +81,13 @@ def search(
         units of the float inner product; and how much was searched.
 
     Raises:
-        ValueError: A shape does not fit, or `k` or `probes` is out of range.
+        ValueError: A shape does not fit, or `k`, `probes`, `max_probes` or `filtered_recall` is
+            out of range.
     """
     vectors = jnp.asarray(queries, jnp.float32)
     seen = None if exclude is None else jnp.asarray(exclude, jnp.int32)
     max_probes = index.clusters if max_probes is None else max_probes
-    _check(index, vectors, plan, k, probes, max_probes, seen, rescore)
+    _check(index, vectors, plan, k, probes, max_probes, filtered_recall, seen, rescore)
     return _search(
         index,
         vectors,
@@ -89,6 +96,7 @@ def search(
         k=k,
         probes=probes,
         max_probes=max_probes,
+        filtered_recall=filtered_recall,
         rescore=rescore,
         backend=backend,
     )
@@ -101,6 +109,7 @@ def _check(
     k: int,
     probes: int,
     max_probes: int,
+    filtered_recall: float,
     exclude: Array | None,
     rescore: float | None,
 ) -> None:
@@ -118,6 +127,8 @@ def _check(
             f"{probes * index.slots_per_cluster} ({probes=} of {index.slots_per_cluster} slots); "
             "lower k or raise probes"
         )
+    if not 0 <= filtered_recall <= 1:
+        raise ValueError(f"{filtered_recall=} must be a share from 0 to 1")
     if plan is not None and plan.batch != queries.shape[0]:
         raise ValueError(f"the plan has {plan.batch} filters for {queries.shape[0]} queries")
     if exclude is not None and (exclude.ndim != 2 or exclude.shape[0] != queries.shape[0]):
@@ -128,7 +139,10 @@ def _check(
         raise ValueError("rescore needs embeddings; build with IndexConfig(keep_embeddings=True)")
 
 
-@functools.partial(jax.jit, static_argnames=("k", "probes", "max_probes", "rescore", "backend"))
+@functools.partial(
+    jax.jit,
+    static_argnames=("k", "probes", "max_probes", "filtered_recall", "rescore", "backend"),
+)
 def _search(
     index: ItemIndex,
     queries: Float[Array, "batch dim"],
@@ -138,6 +152,7 @@ def _search(
     k: int,
     probes: int,
     max_probes: int,
+    filtered_recall: float,
     rescore: float | None,
     backend: str | None,
 ) -> Candidates:
@@ -157,9 +172,11 @@ def _search(
         None if plan is None else jax.tree.map(jnp.asarray, plan.probe),
         None if plan is None else _exact(index, plan),
         None if exclude is None else slots_of(index, exclude),
+        None if plan is None else index.spread(fixed),
         k=wanted,
         probes=probes,
         max_probes=max_probes,
+        recall=filtered_recall,
         backend=backend,
     )
     rows = jnp.where(slots < 0, -1, index.rows.reshape(-1)[jnp.maximum(slots, 0)])

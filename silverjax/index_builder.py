@@ -21,7 +21,7 @@ from silverjax.item_index import LIVE_ROW, ItemCache, ItemIndex
 from silverjax.kmeans import balanced_kmeans
 from silverjax.quantize import quantize
 
-_QUANTIZED_AT_ONCE = 1 << 18
+_AT_ONCE = 1 << 18
 
 
 def build_index(
@@ -74,6 +74,7 @@ def build_index(
         sample_per_cluster=config.sample_per_cluster,
         seed=config.seed,
     )
+    radii, profile = _spread(padded, centroids, cluster)
     slots = _slots(cluster, clusters, size)
     codes, scales = _codes(padded, slots, clusters, size)
     rows = np.full(clusters * size, -1, np.int32)
@@ -83,6 +84,9 @@ def build_index(
     words = _words(lists, column_of_term, slots, config, bloom_bits, clusters, size)
     return ItemIndex(
         centroids=jnp.asarray(centroids),
+        sizes=jnp.asarray(np.bincount(cluster, minlength=clusters).astype(np.int32)),
+        radii=jnp.asarray(radii),
+        profile=jnp.asarray(profile),
         codes=jnp.asarray(codes),
         scales=jnp.asarray(scales),
         rows=jnp.asarray(rows.reshape(clusters, size)),
@@ -123,6 +127,24 @@ def _checked(embeddings: ArrayLike) -> Float[np.ndarray, "n dim"]:
     return vectors
 
 
+def _spread(
+    vectors: Float[np.ndarray, "n D"],
+    centroids: Float[np.ndarray, "C D"],
+    cluster: Int[np.ndarray, "n"],
+) -> tuple[Float[np.ndarray, "C"], Float[np.ndarray, "D"]]:
+    """How far the items of each cluster lie from its centroid, and along which dimensions."""
+    squares = np.zeros(len(centroids))
+    along = np.zeros(vectors.shape[1])
+    for start in range(0, len(vectors), _AT_ONCE):
+        part = slice(start, start + _AT_ONCE)
+        apart = np.square(vectors[part] - centroids[cluster[part]])
+        squares += np.bincount(cluster[part], apart.sum(axis=1), len(centroids))
+        along += apart.sum(axis=0, dtype=np.float64)
+    sizes = np.maximum(np.bincount(cluster, minlength=len(centroids)), 1)
+    profile = along / max(along.sum(), np.finfo(np.float64).tiny)
+    return np.sqrt(squares / sizes).astype(np.float32), profile.astype(np.float32)
+
+
 def _slots(cluster: Int[np.ndarray, "n"], clusters: int, size: int) -> Int[np.ndarray, "n"]:
     """Slot of each item: clusters in order, items of a cluster by row."""
     order = np.argsort(cluster, kind="stable")
@@ -138,8 +160,8 @@ def _codes(
 ) -> tuple[np.ndarray, np.ndarray]:
     codes = np.zeros((clusters * size, vectors.shape[1]), np.int8)
     scales = np.zeros(clusters * size, np.float32)
-    for start in range(0, len(vectors), _QUANTIZED_AT_ONCE):
-        part = slice(start, start + _QUANTIZED_AT_ONCE)
+    for start in range(0, len(vectors), _AT_ONCE):
+        part = slice(start, start + _AT_ONCE)
         code, scale = quantize(jnp.asarray(vectors[part]))
         codes[slots[part]], scales[slots[part]] = code, scale
     return codes.reshape(clusters, size, -1), scales.reshape(clusters, size)

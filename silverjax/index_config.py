@@ -108,19 +108,26 @@ class SearchConfig:
     Attributes:
         k: Items returned.
         candidates: Items the int8 search hands to the OverArch.
-        probes: Clusters visited first; a filter that leaves too few candidates visits more.
+        probes: Clusters visited first; a request with a filter visits more.
+        filtered_recall: Share of the nearest candidates that a filter admits which the search is
+            expected to find.
         excluded: Most seen items that one request may name.
     """
 
     k: int = 20
     candidates: int = 256
     probes: int = 8
+    filtered_recall: float = 0.95
     excluded: int = 1_024
 
     def __post_init__(self) -> None:
         for name in ("k", "candidates", "probes", "excluded"):
             if getattr(self, name) < 1:
                 raise ValueError(f"SearchConfig.{name}={getattr(self, name)} must be at least 1")
+        if not 0 <= self.filtered_recall <= 1:
+            raise ValueError(
+                f"SearchConfig.filtered_recall={self.filtered_recall} must be from 0 to 1"
+            )
         if self.k > self.candidates:
             raise ValueError(
                 f"SearchConfig.k={self.k} exceeds candidates={self.candidates}: what is returned "

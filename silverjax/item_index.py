@@ -45,6 +45,9 @@ class ItemIndex:
 
     Attributes:
         centroids: Means of the clusters.
+        sizes: Live items of each cluster.
+        radii: Root mean squared distance of a cluster's items from its centroid.
+        profile: Share of each dimension in those squares, over all clusters.
         codes: int8 codes; item = code * scale.
         scales: One scale per item; 0 in free slots.
         rows: Catalogue row of each slot, -1 where free.
@@ -63,6 +66,9 @@ class ItemIndex:
     """
 
     centroids: Float[Array, "C D"]
+    sizes: Int[Array, "C"]
+    radii: Float[Array, "C"]
+    profile: Float[Array, "D"]
     codes: Int8[Array, "C S D"]
     scales: Float[Array, "C S"]
     rows: Int[Array, "C S"]
@@ -98,12 +104,16 @@ class ItemIndex:
 
     def live_items(self) -> Int[Array, ""]:
         """Number of items that a search can return."""
-        return jnp.sum(jax.lax.population_count(self.words[:, LIVE_ROW])).astype(jnp.int32)
+        return jnp.sum(self.sizes)
 
-    def cluster_sizes(self) -> Int[Array, "C"]:
-        """Live items of each cluster."""
-        live = jax.lax.population_count(self.words[:, LIVE_ROW])
-        return jnp.sum(live, axis=-1, dtype=jnp.int32)
+    def spread(self, queries: Float[Array, "batch D"]) -> Float[Array, "batch C"]:
+        """Standard deviation of the scores of each cluster's items about its affinity, above 0.
+
+        Clusters are taken to differ in size, not in shape: the variance of inner products with q is
+        that of `radii` along the dimensions in which q is large.
+        """
+        along = jnp.sqrt(jnp.square(queries) @ self.profile)
+        return jnp.maximum(along[:, None] * self.radii, jnp.finfo(jnp.float32).tiny)
 
     def padding(self) -> float:
         """Share of slots that hold no item."""

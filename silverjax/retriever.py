@@ -111,6 +111,7 @@ class Retriever(Model):
             request.plan,
             k=sizes.candidates,
             probes=sizes.probes,
+            filtered_recall=sizes.filtered_recall,
             exclude=request.exclude,
         )
 

@@ -33,10 +33,12 @@ def filtered_search(
     plan: Plan | None = None,
     exact: Exact | None = None,
     excluded: jax.Array | None = None,
+    spread: jax.Array | None = None,
     *,
     k: int,
     probes: int,
     max_probes: int | None = None,
+    recall: float = 0.95,
     backend: str | None = None,
 ) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
     """Keeps the best `k` slots, among those that pass, of the clusters of highest affinity.
@@ -44,6 +46,11 @@ def filtered_search(
     Probe first, filter second (SilverTorch, arXiv 2511.14881): `bloom_probe` over the probed
     clusters only, `int8_search` over what it admits, `exact` over what enters the result. Where
     fewer than `k` slots pass, the next `probes` clusters are probed.
+
+    With `spread`, a query that has a filter goes further: it counts what passes in every cluster,
+    visits `probes` clusters that hold some, and goes on until those left are expected to hold
+    fewer than `(1 - recall) * k` of the best k (`reach.py` has the rule). Where little passes,
+    that is all of it.
 
     Args:
         codes: int8 [C, S, D].
@@ -55,18 +62,24 @@ def filtered_search(
         plan: Programs over the rows of `words`; None admits every live slot.
         exact: Decides each slot by its own terms, where the rows of a plan give a superset.
         excluded: int32 [B, X] slots not to return; -1 as padding.
+        spread: float32 [B, C], above 0: standard deviation of the scores of a cluster's slots
+            about its affinity. None = stop at the first `k`, with a filter too.
         k: Slots to keep, 1 to probes * S.
         probes: Clusters visited at a time.
         max_probes: Clusters visited at most, from `probes` to C; None = C.
+        recall: Share of the best k that a query with a filter is expected to find, 0 to 1; 1 goes
+            on until nothing better is to be expected.
         backend: One backend by name; None = the platform's default.
 
     Returns:
         Scores float32 [B, k], best first, computed as in `int8_search`; slots int32 [B, k] =
         cluster * S + s, equal scores by slot; past the last one -inf, -1. Live slots of the
-        probed clusters, int32 [B], and those of them that the words admit, int32 [B].
+        clusters probed, or counted and found to hold nothing that passes, int32 [B], and those
+        of them that the words admit, int32 [B].
 
     Raises:
-        ValueError: A wrong dtype or shape, or `k`, `probes` or `max_probes` out of range.
+        ValueError: A wrong dtype or shape, or `k`, `probes`, `max_probes` or `recall` out of
+            range.
         NotImplementedError: The chosen backend cannot serve here.
     """
     count = codes.shape[0] if max_probes is None else max_probes
@@ -75,16 +88,22 @@ def filtered_search(
     if plan is not None:
         check_plan(plan)
         _match("plan.program", plan.program, (batch, plan.program.shape[1]), ("B", "P"))
+    if spread is not None:
+        check_array("spread", spread, jnp.float32, ("B", "C"))
+        _match("spread", spread, (batch, codes.shape[0]), ("B", "C"))
+    if not 0 <= recall <= 1:
+        raise ValueError(f"recall is {recall!r}, limit: a share from 0 to 1")
     if exact is not None:
         _check_exact(exact, plan, codes.shape[:2])
     if excluded is not None:
         check_array("excluded", excluded, jnp.int32, ("B", "X"))
         _match("excluded", excluded, (batch, excluded.shape[1]), ("B", "X"))
     result: tuple[jax.Array, jax.Array, jax.Array, jax.Array] = OP(
-        *(codes, scales, words, queries, query_scales, affinity, plan, exact, excluded),
+        *(codes, scales, words, queries, query_scales, affinity, plan, exact, excluded, spread),
         k=k,
         probes=probes,
         max_probes=count,
+        recall=float(recall),
         backend=backend,
     )
     return result

@@ -13,7 +13,7 @@ from pallas_kernels.bloom_probe import arg_specs as bloom
 from pallas_kernels.bloom_probe.plan import COMPLEMENT, ONES, ROWS, Plan
 from pallas_kernels.filtered_search.exact import Exact
 
-Args = tuple[Any, ...]  # of `api.filtered_search`, as far as `excluded`
+Args = tuple[Any, ...]  # of `api.filtered_search`, as far as `spread`
 
 _MOST_TERMS = 4  # there is room for, per slot; half of them are used
 
@@ -29,6 +29,7 @@ class Spec:
     probes: int
     k: int
     max_probes: int | None = None
+    recall: float = 0.95
     rows: int = 12  # R: live slots, then the terms that have a row of their own, then the others
     columns: int = 4  # terms with a row of their own
     terms: int = 30  # distinct terms
@@ -53,6 +54,7 @@ class Spec:
         levels: int = 256,
         filters: bool = True,
         exact: bool = True,
+        spread: bool = True,
     ) -> Args:
         """Random slots with terms, bit rows that follow from them, filters over the terms.
 
@@ -61,6 +63,7 @@ class Spec:
             levels: Distinct values of a code, at most 256; few of them make ties.
             filters: Whether there is a plan.
             exact: Whether the exact check is passed along; without it the rows alone decide.
+            spread: Whether filtered queries go on for the sake of recall.
         """
         rng = np.random.default_rng(seed)
         c, s, d, b = self.clusters, self.slots, self.dim, self.queries
@@ -86,7 +89,13 @@ class Spec:
             plan,
             check if exact else None,
             excluded,
+            self._spread(rng, np.asarray(affinity)) if spread else None,
         )
+
+    def _spread(self, rng: np.random.Generator, affinity: np.ndarray) -> jax.Array:
+        """About as wide as scores lie from affinities, here and there hardly at all."""
+        width = rng.random(affinity.shape) * self.dim * 4.0 ** rng.integers(0, 7)
+        return jnp.asarray(np.maximum(width, 1e-30).astype(np.float32))
 
     def _words(self, live: np.ndarray, has: np.ndarray, rows: np.ndarray) -> np.ndarray:
         bits = np.zeros((len(live), self.rows), bool)
@@ -153,6 +162,7 @@ class Spec:
             Plan(rows, modes, program),
             Exact(**exact),
             None if self.excluded is None else shape((b, self.excluded), jnp.int32),
+            shape((b, c), jnp.float32),
         )
 
 

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 
 from pallas_kernels.bloom_probe.plan import BLOCK, Plan
 from pallas_kernels.filtered_search.exact import Exact, admits
+from pallas_kernels.filtered_search.reach import Course, allowed, next_goal
 from pallas_kernels.filtered_search.slot_bits import distinct, slot_bits
 
 # Room for candidates that the exact check will strike out; a second pass is then rare.
@@ -21,10 +22,10 @@ _Search = Callable[..., tuple[jax.Array, jax.Array]]
 
 
 class _State(NamedTuple):
-    """Of the loop over rounds of clusters."""
+    """Of the loop over clusters."""
 
-    round: jax.Array  # int32 []
-    visited: jax.Array  # bool [B, C]
+    at: jax.Array  # int32 [B]; clusters visited
+    goal: jax.Array  # int32 [B]; clusters to visit before the rule is asked again
     scores: jax.Array  # float32 [B, k]
     slots: jax.Array  # int32 [B, k]
     live: jax.Array  # int32 [B]
@@ -32,7 +33,7 @@ class _State(NamedTuple):
 
 
 @functools.partial(
-    jax.jit, static_argnames=("k", "probes", "max_probes", "bloom_probe", "int8_search")
+    jax.jit, static_argnames=("k", "probes", "max_probes", "recall", "bloom_probe", "int8_search")
 )
 def composed(
     codes: jax.Array,
@@ -44,45 +45,44 @@ def composed(
     plan: Plan | None,
     exact: Exact | None,
     excluded: jax.Array | None,
+    spread: jax.Array | None,
     *,
     k: int,
     probes: int,
     max_probes: int,
+    recall: float,
     bloom_probe: _Probe,
     int8_search: _Search,
 ) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
     """See `api.filtered_search`."""
-    (count, capacity, _), batch = codes.shape, queries.shape[0]
+    capacity, batch = codes.shape[1], queries.shape[0]
     width = words.shape[2]
     inside = jnp.full(width, 0xFFFFFFFF, jnp.uint32)
     if capacity % BLOCK:
         inside = inside.at[-1].set(2 ** (capacity % BLOCK) - 1)
+    probe = functools.partial(_probe, words, plan, inside, bloom_probe)
     find = functools.partial(int8_search, codes, scales, queries, query_scales)
     struck = None if excluded is None else distinct(excluded)
-    each = jnp.arange(batch)[:, None]
+    course, empty = _course(probe, affinity, plan, spread, max_probes)
+    further = functools.partial(next_goal, course, allowance=allowed(k, recall), k=k, probes=probes)
 
-    def hungry(state: _State) -> jax.Array:
-        found = jnp.sum(state.slots >= 0, axis=1)
-        left = jnp.any(~state.visited & (affinity > -jnp.inf), axis=1)
-        return (found < k) & left
-
-    def probe_more(state: _State) -> _State:
-        # A query that has enough, or no clusters left, probes nothing.
-        open_ = jnp.where(hungry(state)[:, None] & ~state.visited, affinity, -jnp.inf)
-        near, chosen = jax.lax.top_k(open_, probes)
-        within = state.round * probes + jnp.arange(probes) < max_probes
+    def visit(state: _State) -> _State:
+        place = state.at[:, None] + jnp.arange(probes)
+        wanted = place < state.goal[:, None]
+        place = jnp.minimum(place, course.order.shape[1] - 1)
+        chosen = jnp.where(wanted, jnp.take_along_axis(course.order, place, axis=1), -1)
         # In ascending order, so that equal scores are ranked by slot.
-        chosen = jnp.sort(jnp.where((near > -jnp.inf) & within[None], chosen, -1), axis=1)
-        known = chosen >= 0
-        live = jnp.where(known[:, :, None], words[jnp.maximum(chosen, 0), 0], 0) & inside
-        mask = live if plan is None else bloom_probe(words, plan, chosen) & inside
+        chosen = jnp.sort(chosen, axis=1)
+        live, mask = probe(chosen)
         if struck is not None:
             mask &= ~slot_bits(chosen, width, capacity, struck)
         found = _verified(functools.partial(find, chosen), plan, exact, chosen, mask, capacity, k)
         scores, slots = _merge((state.scores, state.slots), found, k)
+        at = jnp.minimum(state.at + probes, state.goal)
+        goal = further(at, jnp.sum(slots >= 0, axis=1, dtype=jnp.int32), scores[:, -1])
         return _State(
-            round=state.round + 1,
-            visited=state.visited.at[each, jnp.where(known, chosen, count)].set(True, mode="drop"),
+            at=at,
+            goal=jnp.where(at < state.goal, state.goal, goal),
             scores=scores,
             slots=slots,
             live=state.live + _bits(live),
@@ -90,18 +90,53 @@ def composed(
         )
 
     start = _State(
-        round=jnp.int32(0),
-        visited=jnp.zeros((batch, count), bool),
+        at=jnp.zeros(batch, jnp.int32),
+        goal=jnp.minimum(course.length, probes),
         scores=jnp.full((batch, k), -jnp.inf, jnp.float32),
         slots=jnp.full((batch, k), -1, jnp.int32),
-        live=jnp.zeros(batch, jnp.int32),
+        live=empty,
         eligible=jnp.zeros(batch, jnp.int32),
     )
-    rounds = -(-max_probes // probes)
-    done = jax.lax.while_loop(
-        lambda state: (state.round < rounds) & jnp.any(hungry(state)), probe_more, start
-    )
+    done = jax.lax.while_loop(lambda state: jnp.any(state.at < state.goal), visit, start)
     return done.scores, done.slots, done.live, done.eligible
+
+
+def _probe(
+    words: jax.Array, plan: Plan | None, inside: jax.Array, bloom_probe: _Probe,
+    clusters: jax.Array,
+) -> tuple[jax.Array, jax.Array]:  # fmt: skip
+    """Words [B, N, W] of the live slots of clusters [B, N], and of those that the plan admits."""
+    live = words[jnp.maximum(clusters, 0), 0] & inside
+    live = jnp.where(clusters[:, :, None] >= 0, live, 0)
+    return live, live if plan is None else bloom_probe(words, plan, clusters) & inside
+
+
+def _course(
+    probe: Callable[[jax.Array], tuple[jax.Array, jax.Array]],
+    affinity: jax.Array,
+    plan: Plan | None,
+    spread: jax.Array | None,
+    max_probes: int,
+) -> tuple[Course, jax.Array]:
+    """The clusters in order, and the live slots [B] of those that are known to hold nothing."""
+    batch, count = affinity.shape
+    open_ = affinity > -jnp.inf
+    adaptive = jnp.zeros(batch, bool)
+    counts, known = None, jnp.zeros(batch, jnp.int32)
+    if plan is not None and spread is not None:
+        adaptive = jnp.any(plan.program >= 0, axis=1)
+        every = jnp.broadcast_to(jnp.arange(count, dtype=jnp.int32), affinity.shape)
+        live, mask = (jnp.sum(jax.lax.population_count(bits), axis=2) for bits in probe(every))
+        empty = open_ & adaptive[:, None] & (mask == 0)
+        known = jnp.sum(jnp.where(empty, live, 0), axis=1).astype(jnp.int32)
+        open_ &= ~empty
+        counts = jnp.where(open_, mask, 0).astype(jnp.int32)
+    nearness, order = jax.lax.top_k(jnp.where(open_, affinity, -jnp.inf), count)
+    if counts is not None and spread is not None:
+        counts = jnp.take_along_axis(counts, order, axis=1)
+        spread = jnp.take_along_axis(spread, order, axis=1)
+    length = jnp.minimum(jnp.sum(open_, axis=1, dtype=jnp.int32), max_probes)
+    return Course(order, length, counts, nearness, spread, adaptive), known
 
 
 def _bits(words: jax.Array) -> jax.Array:

@@ -12,7 +12,8 @@ ffi::Error filtered_search(ffi::ThreadPool pool, Array<ffi::S8, 3> codes, Array<
                            Array<ffi::S32, 2> spans, Array<ffi::S32, 1> terms,
                            Array<ffi::S32, 2> leaf_terms, Array<ffi::PRED, 2> negated,
                            Array<ffi::PRED, 1> decided, Array<ffi::S32, 2> excluded,
-                           int64_t probes, int64_t most, bool filters, bool checks,
+                           Array<ffi::F32, 2> spread, Array<ffi::S32, 1> tail, int64_t probes,
+                           int64_t most, int64_t allowed, bool filters, bool reaches, bool checks,
                            std::string_view instructions,
                            Out<ffi::F32, 2> scores, Out<ffi::S32, 2> slots,
                            Out<ffi::S32, 1> live, Out<ffi::S32, 1> eligible) {
@@ -25,6 +26,9 @@ ffi::Error filtered_search(ffi::ThreadPool pool, Array<ffi::S8, 3> codes, Array<
   search.N = probes;
   search.affinity = affinity.typed_data();
   search.most = most;
+  if (reaches) search.spread = spread.typed_data();
+  search.tail = tail.typed_data();
+  search.allowed = allowed;
   const PlanArrays plan{rows.typed_data(),    modes.typed_data(),   program.typed_data(),
                         rows.dimensions()[1], rows.dimensions()[2], program.dimensions()[1]};
   if (filters) {
@@ -68,9 +72,13 @@ SILVER_HANDLER(silver_filtered_search, filtered_search,
                    .Arg<Array<ffi::PRED, 2>>()  // exact.negated
                    .Arg<Array<ffi::PRED, 1>>()  // exact.decided
                    .Arg<Array<ffi::S32, 2>>()   // excluded
+                   .Arg<Array<ffi::F32, 2>>()   // spread
+                   .Arg<Array<ffi::S32, 1>>()   // tail
                    .Attr<int64_t>("probes")
                    .Attr<int64_t>("most")
+                   .Attr<int64_t>("allowed")
                    .Attr<bool>("filters")
+                   .Attr<bool>("reaches")
                    .Attr<bool>("checks")
                    .Attr<std::string_view>("instructions")
                    .Ret<Array<ffi::F32, 2>>()   // scores

@@ -9,12 +9,13 @@ import jax.numpy as jnp
 
 from pallas_kernels import cpu_library
 from pallas_kernels.bloom_probe.plan import Plan
+from pallas_kernels.filtered_search import reach
 from pallas_kernels.filtered_search.exact import Exact
 
 why_not = cpu_library.why_not
 
 
-@functools.partial(jax.jit, static_argnames=("k", "probes", "max_probes", "instructions"))
+@functools.partial(jax.jit, static_argnames=("k", "probes", "max_probes", "recall", "instructions"))
 def filtered_search(
     codes: jax.Array,
     scales: jax.Array,
@@ -25,10 +26,12 @@ def filtered_search(
     plan: Plan | None,
     exact: Exact | None,
     excluded: jax.Array | None,
+    spread: jax.Array | None,
     *,
     k: int,
     probes: int,
     max_probes: int,
+    recall: float,
     instructions: str | None = None,
 ) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
     """See `api.filtered_search`; `instructions` as in `cpu_library.call`."""
@@ -60,9 +63,13 @@ def filtered_search(
         *filters,
         *checks,
         none if excluded is None else excluded,
+        jnp.zeros((0, 0), jnp.float32) if spread is None else spread,
+        jnp.asarray(reach.TAIL),
         probes=probes,
         most=max_probes,
+        allowed=reach.allowed(k, recall),
         filters=plan is not None,
+        reaches=plan is not None and spread is not None,
         checks=plan is not None and exact is not None,
         instructions=instructions,
     )

@@ -46,6 +46,16 @@ class Collector {
   // Whether entries were dropped that might have been wanted later.
   bool dropped() const { return dropped_; }
 
+  // Drops everything.
+  void restart(float least) {
+    threshold = least;
+    count_ = 0;
+    dropped_ = false;
+  }
+
+  // The lowest score.
+  float least() const { return *std::min_element(scores_.get(), scores_.get() + count_); }
+
   void added(int64_t more) { count_ += more; }
 
   void add(float score, uint32_t key) {

@@ -25,6 +25,10 @@ struct Rows {
   int count;            // 1 to 32
 };
 
+// What pallas_kernels/filtered_search/reach.py fixes of the table `tail`: steps per standard
+// deviation, steps to either side of 0, slots of a cluster that count.
+constexpr int32_t kTailSteps = 8, kTailEnd = 32, kCounted = 1 << 18;
+
 // One step of a filter program, made by `Program::compile`.
 struct Step {
   enum Kind : int32_t { kPush, kAndLeaf, kOrLeaf, kAnd, kOr } kind;
@@ -53,8 +57,10 @@ struct Kernels {
   void (*score)(const Rows& rows, const float* scales, Job* jobs, int count, uint8_t* scratch,
                 float* scores);
 
-  // The same for one job whose mask has few bits: reads those rows only.
-  void (*score_few)(const Rows& rows, const float* scales, Job* job, float* scores);
+  // The same for the one job, of `count` (1 to 32) slots anywhere: scores[i] is that of slots[i],
+  // bit i of the mask and of what passed stands for it.
+  void (*score_picked)(const int8_t* codes, int64_t dim, const float* scales,
+                       const uint32_t* slots, int count, Job* job, float* scores);
 
   // Appends the scores of the slots that passed, and their keys; writes up to 48 entries.
   void (*append)(const float* slot_scores, uint32_t passed, uint32_t first_key, float* scores,
@@ -79,6 +85,17 @@ struct Kernels {
   // Runs a program over the bit rows of a cluster ([rows, width] at `words`) and ANDs row 0.
   void (*evaluate)(const Step* steps, int64_t count, const int32_t* rows, const uint32_t* words,
                    int64_t width, uint32_t* out);
+
+  // The bits that it admits in each of the clusters ([clusters, bit_rows, width] at `words`; of the
+  // last word only those of `last`). Returns how many bits row 0 has where it admits none.
+  int64_t (*count)(const Step* steps, int64_t count, const int32_t* rows, int64_t row_count,
+                   const uint32_t* words, int64_t clusters, int64_t bit_rows, int64_t width,
+                   uint32_t last, int32_t* counts);
+
+  // The rule of pallas_kernels/filtered_search/reach.py: how many of the slots of each cluster are
+  // expected to score over `least`.
+  void (*expect)(const float* affinity, const float* spread, const int32_t* counts, int64_t clusters,
+                 float least, const int32_t* tail, int32_t* expected);
 };
 
 extern const Kernels kPortable;

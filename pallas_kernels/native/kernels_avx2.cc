@@ -114,31 +114,34 @@ void score(const Rows& rows, const float* scales, Job* jobs, int count, uint8_t*
   }
 }
 
-void score_few(const Rows& rows, const float* scales, Job* job, float* scores) {
+void score_picked(const int8_t* codes, int64_t dim, const float* scales, const uint32_t* slots,
+                  int count, Job* job, float* scores) {
   alignas(32) int32_t dots[kWord] = {};
+  float own[kWord];
   const int16_t* query = job->query->wide;
-  for (uint32_t mask = job->mask; mask; mask &= mask - 1) {
-    const int r = __builtin_ctz(mask);
-    const int8_t* row = rows.codes + r * rows.dim;
+  for (int i = 0; i < count; ++i) {
+    const int64_t slot = slots[i];
+    const int8_t* row = codes + slot * dim;
+    own[i] = scales[slot];
     __m256i sum = _mm256_setzero_si256();
     int64_t d = 0;
-    for (; d + 16 <= rows.dim; d += 16) {
+    for (; d + 16 <= dim; d += 16) {
       const __m128i bytes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(row + d));
       const __m256i b = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(query + d));
       sum = _mm256_add_epi32(sum, _mm256_madd_epi16(_mm256_cvtepi8_epi16(bytes), b));
     }
     auto rest = static_cast<uint32_t>(total(sum));
-    for (; d < rows.dim; ++d) rest += static_cast<uint32_t>(row[d] * query[d]);
-    dots[r] = static_cast<int32_t>(rest);
+    for (; d < dim; ++d) rest += static_cast<uint32_t>(row[d] * query[d]);
+    dots[i] = static_cast<int32_t>(rest);
   }
-  finish(dots, scales, job, scores);
+  finish(dots, own, job, scores);
 }
 
 }  // namespace
 
 const Kernels kAvx2 = {
-    "avx2",          scratch_bytes, score, score_few, append,
-    append_values, split,         compact, rank_sort, evaluate<Register>,
+    "avx2", scratch_bytes, score,     score_picked,       append,          append_values,
+    split,    compact,       rank_sort, evaluate<Register>, count<Register>, expect,
 };
 
 }  // namespace silver

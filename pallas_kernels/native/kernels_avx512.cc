@@ -234,21 +234,34 @@ void score(const Rows& rows, const float* scales, Job* jobs, int count, uint8_t*
   }
 }
 
-void score_few(const Rows& rows, const float* scales, Job* job, float* scores) {
-  alignas(64) int32_t dots[kWord] = {};
-  for (uint32_t mask = job->mask; mask; mask &= mask - 1) {
-    const int r = __builtin_ctz(mask);
-    const int8_t* row = rows.codes + r * rows.dim;
-    __m512i sum = _mm512_setzero_si512();
-    for (int64_t d = 0; d < rows.dim; d += kChunk) {
-      const __m512i q = _mm512_loadu_si512(job->query->codes + d);
-      const __m512i codes = offset_codes<false>(row + d, chunk_mask(rows.dim - d));
-      sum = _mm512_dpbusd_epi32(sum, codes, q);
+// Sums of 16 rows that lie anywhere.
+inline __m512i sums_of(const int8_t* const* rows, int64_t dim, const QueryCodes& query) {
+  __m512i sum[kHalf];
+#pragma GCC unroll 16
+  for (int r = 0; r < kHalf; ++r) sum[r] = _mm512_setzero_si512();
+  for (int64_t d = 0; d < dim; d += kChunk) {
+    const __m512i q = _mm512_loadu_si512(query.codes + d);
+    const __mmask64 wanted = chunk_mask(dim - d);
+#pragma GCC unroll 16
+    for (int r = 0; r < kHalf; ++r) {
+      sum[r] = _mm512_dpbusd_epi32(sum[r], offset_codes<false>(rows[r] + d, wanted), q);
     }
-    dots[r] = _mm512_reduce_add_epi32(sum) + job->query->correction;
   }
-  finish(_mm512_load_si512(dots), _mm512_load_si512(dots + kHalf), Scales(scales, rows.count), job,
-         scores);
+  return _mm512_add_epi32(totals(sum), _mm512_set1_epi32(query.correction));
+}
+
+void score_picked(const int8_t* codes, int64_t dim, const float* scales, const uint32_t* slots,
+                  int count, Job* job, float* scores) {
+  const int8_t* rows[kWord];
+  float own[kWord];
+  for (int i = 0; i < kWord; ++i) {  // past the end the last again
+    const int64_t slot = slots[i < count ? i : count - 1];
+    rows[i] = codes + slot * dim;
+    own[i] = scales[slot];
+  }
+  const __m512i low = sums_of(rows, dim, *job->query);
+  const __m512i high = count > kHalf ? sums_of(rows + kHalf, dim, *job->query) : low;
+  finish(low, high, Scales(own, kWord), job, scores);
 }
 
 // The chosen lanes of a register go to the front of one that is stored whole: a compressing store
@@ -310,8 +323,8 @@ int64_t compact(float* scores, uint32_t* keys, int64_t count, int32_t least) {
 }  // namespace
 
 const Kernels kAvx512 = {
-    "avx512",          scratch_bytes, score, score_few, append,
-    append_values, split,         compact, rank_sort, evaluate<Register>,
+    "avx512", scratch_bytes, score,     score_picked,       append,          append_values,
+    split,    compact,       rank_sort, evaluate<Register>, count<Register>, expect,
 };
 
 }  // namespace silver

@@ -81,36 +81,88 @@ Register leaf_bits(const Step& step, const int32_t* rows, const uint32_t* words,
   return step.mode == kComplement ? ~bits : bits;
 }
 
+// The words from `at` on, a register of them, that a program and row 0 admit.
+template <class Register>
+Register admitted(const Step* steps, int64_t count, const int32_t* rows, const uint32_t* words,
+                  int64_t width, int64_t at) {
+  const int64_t left = width - at;
+  Register below[kStackDepth + 1];
+  Register top = Register::ones();
+  int height = 0;
+  for (int64_t s = 0; s < count; ++s) {
+    const Step& step = steps[s];
+    switch (step.kind) {
+      case Step::kPush:
+        below[height++] = top;
+        top = leaf_bits<Register>(step, rows, words, width, at, left);
+        break;
+      case Step::kAndLeaf:
+        top = top & leaf_bits<Register>(step, rows, words, width, at, left);
+        break;
+      case Step::kOrLeaf:
+        top = top | leaf_bits<Register>(step, rows, words, width, at, left);
+        break;
+      case Step::kAnd:
+        top = below[--height] & top;
+        break;
+      case Step::kOr:
+        top = below[--height] | top;
+        break;
+    }
+  }
+  return top & Register::load(words + at, left);
+}
+
 template <class Register>
 void evaluate(const Step* steps, int64_t count, const int32_t* rows, const uint32_t* words,
               int64_t width, uint32_t* out) {
   for (int64_t at = 0; at < width; at += Register::kWords) {
-    const int64_t left = width - at;
-    Register below[kStackDepth + 1];
-    Register top = Register::ones();
-    int height = 0;
-    for (int64_t s = 0; s < count; ++s) {
-      const Step& step = steps[s];
-      switch (step.kind) {
-        case Step::kPush:
-          below[height++] = top;
-          top = leaf_bits<Register>(step, rows, words, width, at, left);
-          break;
-        case Step::kAndLeaf:
-          top = top & leaf_bits<Register>(step, rows, words, width, at, left);
-          break;
-        case Step::kOrLeaf:
-          top = top | leaf_bits<Register>(step, rows, words, width, at, left);
-          break;
-        case Step::kAnd:
-          top = below[--height] & top;
-          break;
-        case Step::kOr:
-          top = below[--height] | top;
-          break;
-      }
+    admitted<Register>(steps, count, rows, words, width, at).store(out + at, width - at);
+  }
+}
+
+inline int32_t bits_of(const uint32_t* words, int64_t width, uint32_t last) {
+  int32_t bits = __builtin_popcount(words[width - 1] & last);
+  for (int64_t w = 0; w < width - 1; ++w) bits += __builtin_popcount(words[w]);
+  return bits;
+}
+
+template <class Register>
+int64_t count(const Step* steps, int64_t step_count, const int32_t* rows, int64_t row_count,
+              const uint32_t* words, int64_t clusters, int64_t bit_rows, int64_t width,
+              uint32_t last, int32_t* counts) {
+  // The rows of a program lie far apart, where the CPU does not look ahead by itself.
+  constexpr int64_t kClustersAhead = 8;
+  int64_t live = 0;
+  for (int64_t c = 0; c < clusters; ++c, words += bit_rows * width) {
+    if (c + kClustersAhead < clusters) {
+      const uint32_t* later = words + kClustersAhead * bit_rows * width;
+      for (int64_t r = 0; r < row_count; ++r) __builtin_prefetch(later + rows[r] * width);
+      __builtin_prefetch(later);
     }
-    (top & Register::load(words + at, left)).store(out + at, left);
+    int32_t found = 0;
+    for (int64_t at = 0; at < width; at += Register::kWords) {
+      uint32_t some[Register::kWords];
+      const int64_t left = width - at;
+      admitted<Register>(steps, step_count, rows, words, width, at).store(some, left);
+      found += left > Register::kWords ? bits_of(some, Register::kWords, ~0u)
+                                       : bits_of(some, left, last);
+    }
+    counts[c] = found;
+    if (!found) live += bits_of(words, width, last);
+  }
+  return live;
+}
+
+void expect(const float* affinity, const float* spread, const int32_t* counts, int64_t clusters,
+            float least, const int32_t* tail, int32_t* expected) {
+  constexpr float kLow = -kTailEnd, kHigh = kTailEnd - 1;
+  for (int64_t c = 0; c < clusters; ++c) {
+    float step = __builtin_floorf((least - affinity[c]) / spread[c] * kTailSteps);
+    step = step > kLow ? step : kLow;  // a NaN ends here
+    step = step < kHigh ? step : kHigh;
+    const int32_t slots = counts[c] < kCounted ? counts[c] : kCounted;
+    expected[c] = slots * tail[static_cast<int32_t>(step) + kTailEnd];
   }
 }
 

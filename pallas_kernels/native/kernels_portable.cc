@@ -25,25 +25,36 @@ int32_t dot(const int8_t* row, const int16_t* query, int64_t dim) {
   return static_cast<int32_t>(sum);
 }
 
-void score_few(const Rows& rows, const float* scales, Job* job, float* scores) {
+void score_picked(const int8_t* codes, int64_t dim, const float* scales, const uint32_t* slots,
+                  int count, Job* job, float* scores) {
   job->passed = 0;
-  for (uint32_t mask = job->mask; mask; mask &= mask - 1) {
-    const int r = __builtin_ctz(mask);
-    const int32_t sum = dot(rows.codes + r * rows.dim, job->query->wide, rows.dim);
-    scores[r] = score_of(sum, scales[r], job->scale);
-    job->passed |= static_cast<uint32_t>(scores[r] >= job->threshold) << r;
+  for (int i = 0; i < count; ++i) {
+    const int64_t slot = slots[i];
+    const int32_t sum = dot(codes + slot * dim, job->query->wide, dim);
+    scores[i] = score_of(sum, scales[slot], job->scale);
+    job->passed |= static_cast<uint32_t>(scores[i] >= job->threshold) << i;
   }
 }
 
 void score(const Rows& rows, const float* scales, Job* jobs, int count, uint8_t*, float* scores) {
-  for (int j = 0; j < count; ++j) score_few(rows, scales, jobs + j, scores + j * kWord);
+  for (int j = 0; j < count; ++j) {
+    Job& job = jobs[j];
+    job.passed = 0;
+    for (uint32_t mask = job.mask; mask; mask &= mask - 1) {
+      const int r = __builtin_ctz(mask);
+      const int32_t sum = dot(rows.codes + r * rows.dim, job.query->wide, rows.dim);
+      const float one = score_of(sum, scales[r], job.scale);
+      scores[j * kWord + r] = one;
+      job.passed |= static_cast<uint32_t>(one >= job.threshold) << r;
+    }
+  }
 }
 
 }  // namespace
 
 const Kernels kPortable = {
-    "portable",          scratch_bytes, score, score_few, append,
-    append_values, split,         compact, rank_sort, evaluate<Register>,
+    "portable", scratch_bytes, score,     score_picked,       append,          append_values,
+    split,    compact,       rank_sort, evaluate<Register>, count<Register>, expect,
 };
 
 }  // namespace silver

@@ -6,17 +6,20 @@
 #include <limits>
 #include <memory>
 #include <optional>
+#include <utility>
 #include <vector>
 
 #include "collector.h"
+#include "course.h"
 
 namespace silver {
 namespace {
 
 // Entries kept beyond k where the exact check may strike some out; a second scan is then rare.
 constexpr int64_t kSpare = 32;
-// Up to this many eligible slots of a word are scored one by one.
-constexpr int kFew = 6;
+// Up to this many eligible slots of a word are picked out and scored with others that lie elsewhere,
+// kPicked at a time: enough of them that the rows asked for first have come.
+constexpr int kFew = 6, kPicked = 128;
 // Bytes of codes between asking for them and reading them, and bytes that come at a time.
 constexpr int64_t kAhead = 16 << 10, kLine = 64;
 // Nearest clusters that all queries visit before the others, so that thresholds are high early.
@@ -58,17 +61,28 @@ class Codes {
 
 bool known(const Search& search, int32_t cluster) { return cluster >= 0 && cluster < search.C; }
 
-// Clusters of query `b` that have an affinity, the highest first, `most` of them.
-void nearest(const Search& search, const Kernels& kernels, int64_t b, int64_t most,
-             std::vector<int32_t>& clusters) {
-  clusters.clear();
-  Collector collector(std::min(most, search.C), search.C);
-  collector.take_row(kernels, search.affinity + b * search.C, search.C);
-  for (const uint64_t packed : collector.sorted(kernels)) {
-    if (Collector::score_of(packed) == -std::numeric_limits<float>::infinity()) break;
-    clusters.push_back(static_cast<int32_t>(Collector::key_of(packed)));
+// One query across the tasks that scan for it.
+struct Query {
+  Query(Course course, const Search& search, int64_t b)
+      : course(std::move(course)),
+        best(search.k),
+        checked(search.exact && !search.exact->decided[b]) {}
+
+  static bool filtered(const Search& search, int64_t b) {
+    if (!search.plan) return false;
+    const int32_t* program = search.plan->program + b * search.plan->tokens;
+    return std::any_of(program, program + search.plan->tokens, [](int32_t t) { return t >= 0; });
   }
-}
+
+  // The score that an entry must reach to matter.
+  float threshold(int64_t k) const {
+    return best.count() < k ? std::numeric_limits<float>::lowest() : best.least();
+  }
+
+  Course course;
+  Collector best;  // of what was found so far, each entry checked
+  bool checked;    // the words alone do not decide its filter
+};
 
 // Scans clusters for some queries.
 class Scan {
@@ -83,7 +97,8 @@ class Scan {
         codes_(search, first, count),
         scratch_(kernels.scratch_bytes(search.D) + 64),
         live_(count),
-        eligible_(count) {
+        eligible_(count),
+        picked_(count) {
     collectors_.reserve(count);
     for (int64_t q = 0; q < count; ++q) {
       const bool checked = !strict && search.exact && !search.exact->decided[first + q];
@@ -96,30 +111,42 @@ class Scan {
     if (search.excluded) gather_excluded();
   }
 
-  // The first probes of each query; of those `part`, `part + parts`, ...
-  void probe_nearest(int64_t part, int64_t parts) {
-    clusters_ = search_.clusters + first_ * search_.N;
-    probes_per_query_ = search_.N;
-    if (search_.affinity) {
-      chosen_.assign(count_ * search_.N, -1);
-      std::vector<int32_t> near;
-      for (int64_t q = 0; q < count_; ++q) {
-        nearest(search_, kernels_, first_ + q, search_.N, near);
-        std::copy(near.begin(), near.end(), chosen_.begin() + q * search_.N);
+  // Counts what the filters admit in each of the clusters [begin, end), into counts[b * C + c].
+  void count(int64_t begin, int64_t end, int32_t* counts) {
+    const uint32_t* words = search_.words + begin * search_.R * search_.W;
+    for (int64_t q = 0; q < count_; ++q) {
+      if (!Query::filtered(search_, first_ + q)) continue;
+      const Program& program = programs_[q];
+      const int64_t at = (first_ + q) * search_.C + begin;
+      live_[q] += kernels_.count(
+          program.steps.data(), static_cast<int64_t>(program.steps.size()), program.rows.data(),
+          static_cast<int64_t>(program.rows.size()), words, end - begin, search_.R, search_.W,
+          valid(search_.W - 1), counts + at);
+      for (int64_t c = begin; c < end; ++c) {  // what is never probed was not searched either
+        if (search_.affinity[(first_ + q) * search_.C + c] > -std::numeric_limits<float>::infinity() ||
+            counts[at + c - begin] > 0) {
+          continue;
+        }
+        live_[q] -= bits(search_.words + c * search_.R * search_.W);
       }
-      clusters_ = chosen_.data();
     }
-    // Two steps, the nearest clusters first: they raise the thresholds for the others.
-    const int64_t near = std::min(search_.N, kFirst * parts);
-    visit(part, near, parts);
-    visit(near + part, search_.N, parts);
   }
 
-  // More clusters, of a scan that has one query.
-  void probe(const int32_t* clusters, int64_t count) {
-    clusters_ = clusters;
-    probes_per_query_ = count;
-    visit(0, count, 1);
+  // What the courses of the queries have next; of those clusters `part`, `part + parts`, ...
+  void visit(const std::vector<std::optional<Query>>& queries, int64_t part, int64_t parts) {
+    clusters_.resize(count_);
+    ends_.resize(count_);
+    int64_t near = 0;
+    for (int64_t q = 0; q < count_; ++q) {
+      const Query& query = *queries[first_ + q];
+      clusters_[q] = query.course.clusters();
+      ends_[q] = query.course.count();
+      collectors_[q].restart(query.threshold(search_.k));
+      if (query.course.first()) near = kFirst * parts;
+    }
+    // Two steps at first, the nearest clusters before the others: they raise the thresholds.
+    visit(part, near, parts);
+    visit(near + part, std::numeric_limits<int64_t>::max(), parts);
   }
 
   Collector& collector(int64_t q) { return collectors_[q]; }
@@ -127,33 +154,36 @@ class Scan {
   int64_t eligible(int64_t q) const { return eligible_[q]; }
 
  private:
-  int32_t cluster_of(int64_t q, int64_t n) const {
-    return clusters_[q * probes_per_query_ + n];
-  }
-
+  // Clusters [begin, end) of each query that has so many, in steps.
   void visit(int64_t begin, int64_t end, int64_t step) {
     if (count_ == 1) {  // in the order of the probes, the nearest first
+      end = std::min(end, ends_[0]);
       for (int64_t n = begin; n < end; n += step) {
         const Probe probe{0, static_cast<int32_t>(n)};
-        if (!known(search_, cluster_of(0, n))) continue;
-        const int32_t next = n + step < end ? cluster_of(0, n + step) : -1;
-        scan(cluster_of(0, n), known(search_, next) ? next : -1, &probe, 1);
+        if (!known(search_, clusters_[0][n])) continue;
+        const int32_t next = n + step < end ? clusters_[0][n + step] : -1;
+        scan(clusters_[0][n], known(search_, next) ? next : -1, &probe, 1);
       }
-      return;
+    } else {
+      visit_by_cluster(begin, end, step);
     }
-    // By cluster, so that one is read once for all the queries that probe it (counting sort).
+    for (int64_t q = 0; q < count_; ++q) score_picked(q);
+  }
+
+  // One is read once for all the queries that probe it (counting sort).
+  void visit_by_cluster(int64_t begin, int64_t end, int64_t step) {
     starts_.assign(search_.C + 1, 0);
     for (int64_t q = 0; q < count_; ++q) {
-      for (int64_t n = begin; n < end; n += step) {
-        const int32_t cluster = cluster_of(q, n);
+      for (int64_t n = begin; n < std::min(end, ends_[q]); n += step) {
+        const int32_t cluster = clusters_[q][n];
         if (known(search_, cluster)) ++starts_[cluster + 1];
       }
     }
     for (int64_t c = 0; c < search_.C; ++c) starts_[c + 1] += starts_[c];
     probes_.resize(starts_[search_.C]);
     for (int64_t q = 0; q < count_; ++q) {
-      for (int64_t n = begin; n < end; n += step) {
-        const int32_t cluster = cluster_of(q, n);
+      for (int64_t n = begin; n < std::min(end, ends_[q]); n += step) {
+        const int32_t cluster = clusters_[q][n];
         if (known(search_, cluster)) {
           probes_[starts_[cluster]++] = {static_cast<int32_t>(q), static_cast<int32_t>(n)};
         }
@@ -265,18 +295,17 @@ class Scan {
         const uint32_t mask = masks_[i][w] & inside;
         if (!mask) continue;
         const int64_t q = probes[i].query;
+        if (__builtin_popcount(mask) <= kFew) {
+          pick(cluster, probes[i], at, mask);
+          continue;
+        }
         // Written field by field where it is read: a copy would wait for the stores.
         Job& job = dense_[dense];
         job.query = &codes_[q];
         job.scale = search_.query_scales[first_ + q];
         job.threshold = collectors_[q].threshold;
         job.mask = mask;
-        if (__builtin_popcount(mask) > kFew) {
-          whose_[dense++] = static_cast<int32_t>(i);
-          continue;
-        }
-        kernels_.score_few(rows, scales + at, &job, scores_.data());
-        if (job.passed) append(cluster, probes[i], at, job.passed, scores_.data());
+        whose_[dense++] = static_cast<int32_t>(i);
       }
       if (dense == 0) continue;
       kernels_.score(rows, scales + at, dense_.data(), dense, scratch, scores_.data());
@@ -299,7 +328,9 @@ class Scan {
       w -= search_.W;
       if (w >= search_.W) return;
     } else if (!all) {
-      for (int64_t i = 0; i < count; ++i) wanted |= masks_[i][w];
+      for (int64_t i = 0; i < count; ++i) {
+        if (__builtin_popcount(masks_[i][w]) > kFew) wanted |= masks_[i][w];
+      }
     }
     const int64_t first = cluster * search_.S + w * kWord;
     const int8_t* codes = search_.codes + first * search_.D;
@@ -311,21 +342,70 @@ class Scan {
     }
   }
 
+  // Sets the slots of a mask aside, and asks for what scoring them will read.
+  void pick(int32_t cluster, const Probe& probe, int64_t at, uint32_t mask) {
+    Picked& picked = picked_[probe.query];
+    for (; mask; mask &= mask - 1) {
+      const int64_t s = at + __builtin_ctz(mask), slot = cluster * search_.S + s;
+      const int8_t* row = search_.codes + slot * search_.D;
+      for (int64_t d = 0; d < search_.D; d += kLine) __builtin_prefetch(row + d);
+      __builtin_prefetch(search_.scales + slot);
+      picked.slots[picked.count] = static_cast<uint32_t>(slot);
+      picked.keys[picked.count++] = key_of(cluster, probe, s);
+    }
+    // Queries that take turns share the rows of a cluster, which is at hand as long as it lasts.
+    if (picked.count > (count_ == 1 ? kPicked : kWord)) score_picked(probe.query);
+  }
+
+  void score_picked(int64_t q) {
+    Picked& picked = picked_[q];
+    Collector& collector = collectors_[q];
+    float scores[kWord];
+    for (int from = 0; from < picked.count; from += kWord) {
+      const int count = std::min(picked.count - from, kWord);
+      const uint32_t all = ~0u >> (kWord - count);
+      Job job{&codes_[q], search_.query_scales[first_ + q], collector.threshold, all, 0};
+      kernels_.score_picked(search_.codes, search_.D, search_.scales, picked.slots + from, count,
+                            &job, scores);
+      const int64_t before = collector.count();
+      for (; job.passed; job.passed &= job.passed - 1) {
+        const int i = __builtin_ctz(job.passed);
+        collector.add(scores[i], picked.keys[from + i]);
+      }
+      settle(q, before);
+    }
+    picked.count = 0;
+  }
+
+  uint32_t key_of(int32_t cluster, const Probe& probe, int64_t s) const {
+    return static_cast<uint32_t>((search_.eligible ? probe.probe : cluster) * search_.S + s);
+  }
+
   void append(int32_t cluster, const Probe& probe, int64_t at, uint32_t passed,
               const float* scores) {
     Collector& collector = collectors_[probe.query];
-    const int64_t place = search_.eligible ? probe.probe : cluster;
-    const auto key = static_cast<uint32_t>(place * search_.S + at);
-    kernels_.append(scores, passed, key, collector.score_end(), collector.key_end());
+    kernels_.append(scores, passed, key_of(cluster, probe, at), collector.score_end(),
+                    collector.key_end());
     const int64_t before = collector.count();
     collector.added(__builtin_popcount(passed));
+    settle(probe.query, before);
+  }
+
+  // After entries were added.
+  void settle(int64_t q, int64_t before) {
+    Collector& collector = collectors_[q];
     if (strict_) {
       collector.filter(before, [&](uint32_t slot) {
-        return admits(*search_.exact, *search_.plan, first_ + probe.query, slot);
+        return admits(*search_.exact, *search_.plan, first_ + q, slot);
       });
     }
     if (collector.full()) collector.select(kernels_);
   }
+
+  struct Picked {
+    int count = 0;
+    uint32_t slots[kPicked + kWord], keys[kPicked + kWord];
+  };
 
   const Search& search_;
   const Kernels& kernels_;
@@ -337,9 +417,9 @@ class Scan {
   std::vector<std::vector<int32_t>> excluded_;
   std::vector<uint8_t> scratch_;
   std::vector<int64_t> live_, eligible_;
-  const int32_t* clusters_ = nullptr;  // [count, probes_per_query_]
-  int64_t probes_per_query_ = 0;
-  std::vector<int32_t> chosen_;
+  std::vector<Picked> picked_;
+  std::vector<const int32_t*> clusters_;  // of each query, those to visit now
+  std::vector<int64_t> ends_;             // and how many
   // Of the cluster at hand.
   std::vector<int64_t> starts_;
   std::vector<Probe> probes_;
@@ -350,78 +430,136 @@ class Scan {
   std::vector<float> scores_;
 };
 
-// Turns what was collected for query `b` into its answer.
-class Finish {
+// A whole search: rounds of scanning by tasks, after each of which every query decides how to go on.
+class Rounds {
  public:
-  Finish(const Search& search, const Kernels& kernels, int64_t b)
-      : search_(search), kernels_(kernels), b_(b),
-        checked_(search.exact && !search.exact->decided[b]) {}
+  Rounds(const Search& search, const Kernels& kernels, const Threads& threads, int64_t useful)
+      : search_(search),
+        kernels_(kernels),
+        threads_{useful, threads.schedule},
+        groups_(std::min(useful, (search.B + kQueriesPerTask - 1) / kQueriesPerTask)),
+        parts_(useful / groups_),
+        scans_(groups_ * parts_),
+        queries_(search.B) {}
 
-  int64_t live = 0, eligible = 0;  // slots counted so far
-
-  void run(Collector& collector) {
-    write(collector.sorted(kernels_), checked_);
-    if (checked_ && found_ < search_.k && collector.dropped()) {
-      // The check struck out more than there was to spare: again, checking what enters.
-      Scan again(search_, kernels_, b_, 1, true);
-      again.probe_nearest(0, 1);
-      write(again.collector(0).sorted(kernels_), false);
+  void run() {
+    if (search_.spread) {
+      counts_ = std::make_unique_for_overwrite<int32_t[]>(search_.B * search_.C);
+      parallel_for(threads_, groups_ * parts_, [&](int64_t task) {
+        const int64_t part = task % parts_;
+        scan(task).count(search_.C * part / parts_, search_.C * (part + 1) / parts_, counts_.get());
+      });
     }
-    if (search_.affinity && found_ < search_.k) probe_further();
-    std::fill(scores() + found_, scores() + search_.k, -std::numeric_limits<float>::infinity());
-    std::fill(slots() + found_, slots() + search_.k, -1);
+    parallel_for(threads_, search_.B, [&](int64_t b) {
+      queries_[b].emplace(course(b), search_, b);
+      if (queries_[b]->course.count() == 0) finish(b);
+    });
+    while (std::any_of(queries_.begin(), queries_.end(),
+                       [](const auto& query) { return query->course.count() > 0; })) {
+      parallel_for(threads_, groups_ * parts_,
+                   [&](int64_t task) { scan(task).visit(queries_, task % parts_, parts_); });
+      parallel_for(threads_, search_.B, [&](int64_t b) {
+        if (queries_[b]->course.count() > 0) gather(b);
+      });
+    }
   }
 
  private:
-  float* scores() const { return search_.scores + b_ * search_.k; }
-  int32_t* slots() const { return search_.slots + b_ * search_.k; }
-
-  void write(const std::vector<uint64_t>& order, bool check) {
-    found_ = 0;
-    for (const uint64_t packed : order) {
-      if (found_ == search_.k) break;
-      int64_t slot = Collector::key_of(packed);
-      if (search_.eligible) {
-        const int64_t cluster = search_.clusters[b_ * search_.N + slot / search_.S];
-        slot = cluster * search_.S + slot % search_.S;
-      }
-      if (check && !admits(*search_.exact, *search_.plan, b_, slot)) continue;
-      scores()[found_] = Collector::score_of(packed);
-      slots()[found_++] = static_cast<int32_t>(slot);
-    }
+  int64_t first_of(int64_t group) const { return search_.B * group / groups_; }
+  int64_t group_of(int64_t b) const {
+    int64_t group = b * groups_ / search_.B;
+    while (first_of(group + 1) <= b) ++group;
+    return group;
   }
 
-  void probe_further() {
-    const int64_t most = std::min(search_.most, search_.C);
-    if (most <= search_.N) return;
-    Scan scan(search_, kernels_, b_, 1, checked_);
-    Collector& collector = scan.collector(0);
-    for (int64_t i = 0; i < found_; ++i) {
-      collector.add(scores()[i], static_cast<uint32_t>(slots()[i]));
+  Scan& scan(int64_t task) {
+    const int64_t group = task / parts_, first = first_of(group);
+    std::optional<Scan>& scan = scans_[task];
+    if (!scan) scan.emplace(search_, kernels_, first, first_of(group + 1) - first, false);
+    return *scan;
+  }
+
+  Course course(int64_t b) const {
+    if (!search_.affinity) return Course(search_.clusters + b * search_.N, search_.N);
+    const float* affinity = search_.affinity + b * search_.C;
+    if (!search_.spread || !Query::filtered(search_, b)) {
+      return Course(kernels_, affinity, search_.C, search_.N, search_.most);
     }
-    std::vector<int32_t> clusters;
-    int64_t at = search_.N, sorted = search_.N;
-    while (at < most && collector.count() < search_.k) {
-      if (at == sorted) {  // few filters need many clusters: sort as far as this one goes
-        sorted = std::min(most, 4 * sorted);
-        nearest(search_, kernels_, b_, sorted, clusters);
+    return Course(kernels_, affinity, search_.C, search_.N, search_.most,
+                  counts_.get() + b * search_.C, search_.spread + b * search_.C, search_.tail,
+                  search_.allowed);
+  }
+
+  // Joins what the tasks found for a query, and lets it go on or end.
+  void gather(int64_t b) {
+    Query& query = *queries_[b];
+    const int64_t group = group_of(b), q = b - first_of(group);
+    Collector& found = scans_[group * parts_]->collector(q);
+    for (int64_t part = 1; part < parts_; ++part) {
+      found.take(kernels_, scans_[group * parts_ + part]->collector(q));
+    }
+    if (query.checked) {
+      check(b, found);
+    } else if (query.best.count() == 0) {
+      std::swap(query.best, found);
+    } else {
+      query.best.take(kernels_, found);
+    }
+    query.best.select(kernels_);
+    const bool enough = query.best.count() == search_.k;
+    query.course.advance(enough, enough ? query.best.least() : 0);
+    if (query.course.count() == 0) finish(b);
+  }
+
+  // Keeps what passes the exact filter.
+  void check(int64_t b, Collector& found) {
+    found.select(kernels_);
+    found.filter(0, [&](uint32_t slot) { return admits(*search_.exact, *search_.plan, b, slot); });
+    if (found.count() >= search_.k || !found.dropped()) {
+      queries_[b]->best.take(kernels_, found);
+      return;
+    }
+    // The check struck out more than there was to spare: again, checking what enters.
+    Scan again(search_, kernels_, b, 1, true);
+    again.visit(queries_, 0, 1);
+    queries_[b]->best.take(kernels_, again.collector(0));
+  }
+
+  void finish(int64_t b) {
+    Query& query = *queries_[b];
+    int64_t live = 0, eligible = 0;
+    const int64_t group = group_of(b), q = b - first_of(group);
+    for (int64_t part = 0; part < parts_; ++part) {
+      std::optional<Scan>& scan = scans_[group * parts_ + part];
+      if (!scan) continue;
+      live += scan->live(q);
+      eligible += scan->eligible(q);
+    }
+    if (search_.live_count) search_.live_count[b] = static_cast<int32_t>(live);
+    if (search_.eligible_count) search_.eligible_count[b] = static_cast<int32_t>(eligible);
+    float* scores = search_.scores + b * search_.k;
+    int32_t* slots = search_.slots + b * search_.k;
+    int64_t i = 0;
+    for (const uint64_t packed : query.best.sorted(kernels_)) {
+      int64_t slot = Collector::key_of(packed);
+      if (search_.eligible) {
+        const int64_t cluster = search_.clusters[b * search_.N + slot / search_.S];
+        slot = cluster * search_.S + slot % search_.S;
       }
-      const int64_t end = std::min<int64_t>({at + search_.N, most, sorted});
-      const auto known = static_cast<int64_t>(clusters.size());
-      if (at >= known) break;
-      scan.probe(clusters.data() + at, std::min(end, known) - at);
-      at = end;
+      scores[i] = Collector::score_of(packed);
+      slots[i++] = static_cast<int32_t>(slot);
     }
-    live += scan.live(0);
-    eligible += scan.eligible(0);
-    write(collector.sorted(kernels_), false);
+    std::fill(scores + i, scores + search_.k, -std::numeric_limits<float>::infinity());
+    std::fill(slots + i, slots + search_.k, -1);
   }
 
   const Search& search_;
   const Kernels& kernels_;
-  const int64_t b_;
-  const bool checked_;
-  int64_t found_ = 0;
+  const Threads threads_;
+  const int64_t groups_, parts_;  // tasks share the queries, then the clusters of a query
+  std::vector<std::optional<Scan>> scans_;
+  std::vector<std::optional<Query>> queries_;
+  std::unique_ptr<int32_t[]> counts_;  // [B, C]: slots that pass
 };
 
 }  // namespace
@@ -429,35 +567,10 @@ class Finish {
 void run(const Search& search, const Kernels& kernels, const Threads& threads,
          int64_t bytes_per_thread) {
   if (search.B == 0) return;
-  const int64_t bytes = search.B * search.N * search.S * search.D;
+  int64_t bytes = search.B * search.N * search.S * search.D;
+  if (search.spread) bytes += search.B * search.C * search.W * kLine;
   const int64_t useful = std::clamp<int64_t>(bytes / bytes_per_thread, 1, threads.count);
-  const int64_t groups = std::min(useful, (search.B + kQueriesPerTask - 1) / kQueriesPerTask);
-  const int64_t parts = std::clamp<int64_t>(useful / groups, 1, std::max<int64_t>(1, search.N));
-  auto first_of = [&](int64_t group) { return search.B * group / groups; };
-  std::vector<std::optional<Scan>> scans(groups * parts);
-  parallel_for(threads, groups * parts, [&](int64_t task) {
-    const int64_t group = task / parts, first = first_of(group);
-    std::optional<Scan>& scan = scans[task];
-    scan.emplace(search, kernels, first, first_of(group + 1) - first, false);
-    scan->probe_nearest(task % parts, parts);
-  });
-  // One by one: a query whose filter leaves little may have far to go.
-  parallel_for({useful, threads.schedule}, search.B, [&](int64_t b) {
-    int64_t group = b * groups / search.B;
-    while (first_of(group + 1) <= b) ++group;
-    const int64_t q = b - first_of(group);
-    Collector& collector = scans[group * parts]->collector(q);
-    Finish finish(search, kernels, b);
-    for (int64_t part = 0; part < parts; ++part) {
-      Scan& scan = *scans[group * parts + part];
-      if (part) collector.take(kernels, scan.collector(q));
-      finish.live += scan.live(q);
-      finish.eligible += scan.eligible(q);
-    }
-    finish.run(collector);
-    if (search.live_count) search.live_count[b] = static_cast<int32_t>(finish.live);
-    if (search.eligible_count) search.eligible_count[b] = static_cast<int32_t>(finish.eligible);
-  });
+  Rounds(search, kernels, threads, useful).run();
 }
 
 }  // namespace silver

@@ -24,10 +24,14 @@ struct Search {
   const float* query_scales = nullptr;    // [B]
 
   // Which clusters they probe. Either `clusters`, or the N of highest affinity; where those hold
-  // fewer than k slots that pass, the next N, and so on up to `most`.
+  // fewer than k slots that pass, the next N, and so on up to `most`. With `spread`, queries that
+  // have a filter go on by the rule of pallas_kernels/filtered_search/reach.py.
   const int32_t* clusters = nullptr;  // [B, N]; what is no cluster is skipped
   const float* affinity = nullptr;    // [B, C]; -inf is never probed
   int64_t most = 0;
+  const float* spread = nullptr;      // [B, C]
+  const int32_t* tail = nullptr;      // [2 * kTailEnd]
+  int64_t allowed = 0;                // expected slots that may be left unseen
 
   // Which slots count. Either `eligible`, beside `clusters` (ties then go to the earlier probe), or
   // `words` with what narrows them.

@@ -2,6 +2,7 @@
 // exact size, on every instruction set of this CPU and on several threads, against the plainest code
 // that gives the answer.
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
@@ -34,13 +35,26 @@ std::unique_ptr<T[]> array(int64_t size, Draw next) {
   return values;
 }
 
+constexpr int64_t kUnit = 4096;  // reach.py: UNIT
+
+// The upper tail of the normal distribution, as reach.py makes it.
+std::array<int32_t, 2 * kTailEnd> make_tail() {
+  std::array<int32_t, 2 * kTailEnd> tail;
+  for (int i = 0; i < 2 * kTailEnd; ++i) {
+    const double deviations = static_cast<double>(i - kTailEnd) / kTailSteps;
+    tail[i] = static_cast<int32_t>(std::lround(kUnit * std::erfc(deviations / std::sqrt(2.0)) / 2));
+  }
+  return tail;
+}
+const auto tail = make_tail();
+
 // A random search that owns its arrays.
 struct Case {
   Search search;
   PlanArrays plan;
   ExactArrays exact;
   std::unique_ptr<int8_t[]> codes, queries;
-  std::unique_ptr<float[]> scales, query_scales, affinity, scores;
+  std::unique_ptr<float[]> scales, query_scales, affinity, spread, scores;
   std::unique_ptr<uint32_t[]> words, eligible;
   std::unique_ptr<int32_t[]> clusters, rows, modes, program, lists, spans, terms, leaf_terms,
       excluded, slots, live_count, eligible_count;
@@ -78,7 +92,14 @@ struct Case {
       auto slot = [&] { return draw(random, -1, s.C * s.S - 1); };
       s.excluded = (excluded = array<int32_t>(s.B * s.X, slot)).get();
     }
-    if (draw(random, 0, 3)) draw_filters(random);
+    if (!draw(random, 0, 3)) return;
+    draw_filters(random);
+    if (!draw(random, 0, 3)) return;
+    // From nothing to more than scores differ by.
+    auto width = [&] { return std::ldexp(1.0f, static_cast<int>(draw(random, -20, 24))); };
+    s.spread = (spread = array<float>(s.B * s.C, width)).get();
+    s.tail = tail.data();
+    s.allowed = draw(random, 0, s.k * kUnit);
   }
 
   void draw_filters(Random& random) {
@@ -179,19 +200,65 @@ void expect(bool right, const char* what, const Kernels& kernels, int round) {
   std::exit(1);
 }
 
+bool filtered(const Search& s, int64_t b) {
+  for (int64_t t = 0; s.plan && t < s.plan->tokens; ++t) {
+    if (s.plan->program[b * s.plan->tokens + t] >= 0) return true;
+  }
+  return false;
+}
+
+// Slots of each cluster that the words admit.
+std::vector<int64_t> counts_of(Search s, int64_t b) {
+  s.X = 0;
+  std::vector<int64_t> counts(s.C);
+  for (int64_t c = 0; s.words && c < s.C; ++c) {
+    for (int64_t i = 0; i < s.S; ++i) counts[c] += admitted(s, b, c, i);
+  }
+  return counts;
+}
+
+// The clusters to have visited before asking again, after `at` of them.
+int64_t further(const Search& s, int64_t b, const std::vector<int64_t>& order,
+                const std::vector<int64_t>& counts, int64_t at, bool enough, float least) {
+  std::vector<int64_t> expected;
+  int64_t passed = 0, left = 0;
+  for (size_t n = 0; n < order.size(); ++n) {
+    const int64_t at_pair = b * s.C + order[n];
+    const float deviations = (least - s.affinity[at_pair]) / s.spread[at_pair];
+    const double step = std::clamp(std::floor(8.0 * deviations), -32.0, 31.0);
+    expected.push_back(counts[order[n]] * tail[static_cast<int>(step) + 32]);
+    if (static_cast<int64_t>(n) < at) passed += counts[order[n]];
+    else left += expected.back();
+  }
+  int64_t goal = at;
+  for (int64_t gathered = passed; goal < static_cast<int64_t>(order.size()); ++goal) {
+    if ((enough && left <= s.allowed) || gathered >= 4 * passed) break;
+    gathered += counts[order[goal]];
+    left -= expected[goal];
+  }
+  return goal;
+}
+
 void check(const Search& s, const Kernels& kernels, int round) {
   for (int64_t b = 0; b < s.B; ++b) {
     std::vector<std::pair<float, std::pair<int64_t, int64_t>>> found;  // -score, key, slot
     int64_t live = 0, eligible = 0;
     std::vector<int64_t> order;
+    const bool adaptive = s.spread && filtered(s, b);
+    const auto counts = counts_of(s, b);
     for (int64_t c = 0; s.affinity && c < s.C; ++c) {
-      if (s.affinity[b * s.C + c] > kNone) order.push_back(c);
+      if (s.affinity[b * s.C + c] == kNone) continue;
+      if (!adaptive || counts[c]) {
+        order.push_back(c);
+        continue;
+      }
+      for (int64_t i = 0; i < s.S; ++i) live += bit(s.words + c * s.R * s.W, i);
     }
     std::stable_sort(order.begin(), order.end(), [&](int64_t one, int64_t two) {
       return s.affinity[b * s.C + one] > s.affinity[b * s.C + two];
     });
-    for (int64_t n = 0; n < std::min<int64_t>(s.most, order.size()); ++n) {
-      if (n % s.N == 0 && static_cast<int64_t>(found.size()) >= s.k) break;
+    const auto length = std::min<int64_t>(s.most, order.size());
+    for (int64_t n = 0, goal = std::min(s.N, length); n < goal;) {
       for (int64_t i = 0; i < s.S; ++i) {
         const int64_t slot = order[n] * s.S + i;
         live += bit(s.words + order[n] * s.R * s.W, i);
@@ -199,6 +266,15 @@ void check(const Search& s, const Kernels& kernels, int round) {
         ++eligible;
         if (passes(s, b, slot)) found.push_back({-score(s, b, slot), {slot, slot}});
       }
+      if (++n < goal) continue;
+      const bool enough = static_cast<int64_t>(found.size()) >= s.k;
+      if (!adaptive) {
+        if (!enough) goal = std::min(n + s.N, length);
+        continue;
+      }
+      std::sort(found.begin(), found.end());
+      const float least = enough ? 0.0f - found[s.k - 1].first : 0.0f;
+      goal = std::min(length, further(s, b, order, counts, n, enough, least));
     }
     for (int64_t n = 0; s.eligible && n < s.N; ++n) {
       const int64_t c = s.clusters[b * s.N + n];

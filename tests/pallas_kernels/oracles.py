@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -104,13 +105,15 @@ def filtered_search(
     plan: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None,
     exact: Any = None,
     excluded: np.ndarray | None = None,
+    spread: np.ndarray | None = None,
     *,
     k: int,
     probes: int,
     max_probes: int,
+    recall: float,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """One query at a time: list what passes in the clusters so far, then sort."""
-    capacity = codes.shape[1]
+    clusters, capacity = codes.shape[:2]
     batch = len(queries)
     scores = np.full((batch, k), -np.inf, np.float32)
     slots = np.full((batch, k), -1, np.int32)
@@ -118,18 +121,22 @@ def filtered_search(
     inside = np.arange(words.shape[2] * 32) < capacity
     for b in range(batch):
         order = [c for c in np.argsort(-affinity[b], kind="stable") if affinity[b, c] > -np.inf]
-        order = order[:max_probes]
+        admitted = words[:, 0]
+        if plan is not None:
+            rows, modes, program = (part[b : b + 1] for part in plan)
+            admitted = bloom_probe(words, rows, modes, program, np.arange(clusters)[None])[0]
+        counts = (_bits(admitted) & inside).sum(1)
+        adaptive = spread is not None and plan is not None and bool((plan[2][b] >= 0).any())
+        if adaptive:
+            live[b] += sum((_bits(words[c, :1]) & inside).sum() for c in order if not counts[c])
+            order = [c for c in order if counts[c]]
+        reachable = order[:max_probes]
         values, places = np.zeros(0, np.float32), np.zeros(0, np.int64)
-        for start in range(0, len(order), probes):
-            if len(places) >= k:
-                break
-            near = np.array(order[start : start + probes], np.int32)
-            mask = words[near, 0]
-            live[b] += _bits(mask)[:, inside].sum()
-            if plan is not None:
-                rows, modes, program = (part[b : b + 1] for part in plan)
-                mask = bloom_probe(words, rows, modes, program, near[None])[0]
-            bits = _bits(mask) & inside
+        at, goal = 0, min(probes, len(reachable))
+        while at < goal:
+            near = np.array(reachable[at:goal], np.int32)
+            live[b] += (_bits(words[near, 0]) & inside).sum()
+            bits = _bits(admitted[near]) & inside
             slot = near[:, None] * capacity + np.arange(bits.shape[1])
             if excluded is not None:
                 bits &= ~np.isin(slot, excluded[b])
@@ -142,9 +149,38 @@ def filtered_search(
             dots = codes[c, s].astype(np.int64) @ queries[b].astype(np.int64)
             value = (dots.astype(np.float32) * scales[c, s]) * query_scales[b]
             values, places = np.append(values, value), np.append(places, found)
+            at = goal
+            if not adaptive:
+                goal = min(at + probes, len(reachable)) if len(places) < k else at
+            elif len(places) < k:
+                goal = _grown(counts[reachable], at)
+            else:
+                worst = np.sort(values)[-k] + np.float32(0)
+                gap = (worst - affinity[b, order]) / spread[b, order]  # type: ignore[index]
+                left = _expected(gap, counts[order])
+                enough = next(j for j in range(len(order) + 1) if sum(left[j:]) <= _room(recall, k))
+                goal = min(max(at, enough), _grown(counts[reachable], at))
         best = np.lexsort((places, -values))[:k]
         scores[b, : len(best)], slots[b, : len(best)] = values[best], places[best]
     return scores + np.float32(0), slots, live, eligible  # 0.0, never -0.0
+
+
+def _room(recall: float, k: int) -> int:
+    return int((1 - recall) * k * 4096)
+
+
+def _expected(deviations: np.ndarray, counts: np.ndarray) -> list[int]:
+    """Slots expected over the k-th score, in 4096ths: the normal tail at steps of an eighth."""
+    near = np.clip(deviations, -4, 4).tolist()
+    steps = [min(31 / 8, math.floor(8 * x) / 8) for x in near]
+    tails = [round(4096 * (1 - math.erf(x / math.sqrt(2))) / 2) for x in steps]
+    return [min(int(n), 2**18) * tail for n, tail in zip(counts, tails, strict=True)]
+
+
+def _grown(counts: np.ndarray, at: int) -> int:
+    """The fewest clusters that hold four times the slots of the first `at`, or all of them."""
+    enough = np.flatnonzero(np.cumsum(counts) >= 4 * counts[:at].sum())
+    return int(enough[0]) + 1 if len(enough) else len(counts)
 
 
 def _bits(words: np.ndarray) -> np.ndarray:

@@ -41,19 +41,20 @@ KINDS: list[dict[str, Any]] = [
     {"live": 0.05},
     {"live": 0.0},
     {"exact": False},
+    {"spread": False},
     {"filters": False},
     {"levels": 2, "filters": False},
 ]
 
 
 def sizes(case: Spec) -> dict[str, Any]:
-    return {"k": case.k, "probes": case.probes, "max_probes": case.most}
+    return {"k": case.k, "probes": case.probes, "max_probes": case.most, "recall": case.recall}
 
 
 def expected(case: Spec, args: Args) -> tuple[np.ndarray, ...]:
-    *arrays, plan, exact, excluded = jax.tree.map(np.asarray, args)
+    *arrays, plan, exact, excluded, spread = jax.tree.map(np.asarray, args)
     parts = None if plan is None else (plan.rows, plan.modes, plan.program)
-    filters: Any = (parts, exact, excluded)
+    filters: Any = (parts, exact, excluded, spread)
     return oracles.filtered_search(*arrays, *filters, **sizes(case))
 
 
@@ -94,6 +95,7 @@ def random_spec(rng: np.random.Generator) -> Spec:
         probes=probes,
         k=int(rng.integers(1, probes * slots + 1)),
         max_probes=int(rng.integers(probes, clusters + 1)),
+        recall=float(rng.choice([0.0, 0.5, 0.9, 0.99, 1.0])),
         leaves=int(rng.integers(1, 9)),
         hashes=int(rng.integers(1, 4)),
         excluded=int(rng.integers(1, 40)) if rng.random() < 0.5 else None,
@@ -141,7 +143,7 @@ def test_what_the_rows_admit_wrongly_is_replaced(backend: str) -> None:
     )
     plan = dataclasses.replace(plan, modes=jnp.full_like(plan.modes, 2))  # ONES
     _, found, live, eligible = BACKENDS[backend](
-        *args[:6], plan, exact, None, k=50, probes=1, max_probes=1
+        *args[:6], plan, exact, None, None, k=50, probes=1, max_probes=1, recall=0.95
     )
     assert found[0].tolist() == list(range(slots - 80, slots - 30))
     assert (int(live[0]), int(eligible[0])) == (slots, slots)
@@ -202,12 +204,12 @@ def test_cpu_rejects_programs_off_the_stack(program: list[int], message: str) ->
     args = list(Spec(1, 8, 16, queries=1, probes=1, k=1).make())
     args[6] = dataclasses.replace(args[6], program=jnp.asarray([program], jnp.int32))
     with pytest.raises(jax.errors.JaxRuntimeError, match=message):
-        jax.block_until_ready(cpu.filtered_search(*args, k=1, probes=1, max_probes=1))
+        jax.block_until_ready(cpu.filtered_search(*args, k=1, probes=1, max_probes=1, recall=0.95))
 
 
 NAMES = (
     *("codes", "scales", "words", "queries", "query_scales", "affinity"),
-    *("plan", "exact", "excluded"),
+    *("plan", "exact", "excluded", "spread"),
 )
 I32 = jnp.int32
 
@@ -233,6 +235,8 @@ I32 = jnp.int32
         ({"k": True}, "k is True, limit"),
         ({"probes": 6}, r"probes is 6, limit: an integer from 1 to 5 \(the clusters C\)"),
         ({"max_probes": 1}, "max_probes is 1, limit: an integer from 2 to 5"),
+        ({"spread": jnp.zeros((4, 6))}, r"spread has shape \(4, 6\), must be .* = \(4, 5\)"),
+        ({"recall": 1.5}, "recall is 1.5, limit: a share from 0 to 1"),
     ],
 )
 def test_rejects_wrong_arguments(changes: dict[str, Any], message: str) -> None:
@@ -250,6 +254,6 @@ def test_rejects_wrong_exact() -> None:
         ({"negated": jnp.zeros((4, 3), bool)}, r"exact.negated has shape \(4, 3\), must be"),
         ({"lists": jnp.zeros((5, 40))}, "exact.lists has dtype float32, must be int32"),
     ):
-        wrong = [*args[:7], dataclasses.replace(args[7], **change), args[8]]
+        wrong = [*args[:7], dataclasses.replace(args[7], **change), *args[8:]]
         with pytest.raises(ValueError, match=message):
             filtered_search(*wrong, **sizes(case))

@@ -54,6 +54,9 @@ def make_index(*, inputs: bool = True) -> ItemIndex:
     rng = np.random.default_rng(0)
     return ItemIndex(
         centroids=jnp.asarray(rng.standard_normal((2, 16), np.float32)),
+        sizes=jnp.asarray([32, 7], jnp.int32),
+        radii=jnp.asarray([0.5, 2.0], jnp.float32),
+        profile=jnp.full(16, 1 / 16, jnp.float32),
         codes=jnp.asarray(rng.integers(-127, 128, (2, 32, 16), np.int8)),
         scales=jnp.asarray(np.array([[np.inf] * 32, [-0.0] * 32], np.float32)),
         rows=jnp.asarray(rng.integers(-1, 9, (2, 32), np.int32)),

@@ -119,9 +119,15 @@ def test_filtered_search_loses_nothing(
 
 
 def test_budget_bounds_the_search(index: ItemIndex, queries: np.ndarray) -> None:
-    plan = compile_filters(index, ["tag:7"] * len(queries))
-    found = search(index, queries, plan, k=30, probes=2, max_probes=4)
+    plan = compile_filters(index, ["half:1"] * len(queries))
+    found = search(index, queries, plan, k=30, probes=2, max_probes=4, filtered_recall=1.0)
     assert (np.asarray(found.coverage) < 0.5).all()
+    # Whatever the budget: clusters that hold nothing eligible count as searched.
+    rare = search(
+        index, queries, compile_filters(index, ["tag:7"] * 6), k=30, probes=2, max_probes=4
+    )
+    assert (np.asarray(rare.coverage) > 0.5).all()
+    assert (np.asarray(rare.coverage) < 1.0).all()
 
 
 def test_excluded_items_do_not_return_and_others_take_their_place(

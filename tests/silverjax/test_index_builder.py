@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -41,12 +42,30 @@ def test_every_item_has_one_slot_and_back(index: ItemIndex) -> None:
 
 
 def test_clusters_are_balanced_and_none_is_empty(index: ItemIndex) -> None:
-    sizes = np.asarray(index.cluster_sizes())
+    sizes = np.asarray(index.sizes)
     assert sizes.min() >= 1
     assert sizes.sum() == 3_000
     assert index.padding() < 0.2
     live = np.unpackbits(np.asarray(index.words[:, LIVE_ROW]).view(np.uint8), bitorder="little")
     assert live.sum() == 3_000
+    assert int(index.live_items()) == 3_000
+
+
+def test_spread_is_that_of_the_scores_about_the_affinity(index: ItemIndex) -> None:
+    """Over all clusters; single ones may have a shape of their own, which is not kept."""
+    assert index.cache is not None
+    queries = np.random.default_rng(3).normal(size=(200, index.dim)).astype(np.float32)
+    padded = np.pad(queries, ((0, 0), (0, index.codes.shape[2] - index.dim)))
+    spread = np.asarray(index.spread(jnp.asarray(padded)))
+    items = np.asarray(index.cache.embeddings)
+    squares = []
+    for cluster in range(index.clusters):
+        rows = np.asarray(index.rows)[cluster]
+        apart = items[rows[rows >= 0]] - np.asarray(index.centroids)[cluster, : index.dim]
+        radius = np.sqrt(np.square(apart).sum(axis=1).mean())
+        np.testing.assert_allclose(index.radii[cluster], radius, rtol=1e-4)
+        squares.append(np.square(queries @ apart.T).mean())
+    assert 0.95 < np.sqrt(np.square(spread).mean() / np.mean(squares)) < 1.05
 
 
 @pytest.mark.parametrize("items", [1_682, 5_000, 20_000, 123_456, 1_000_000])
