@@ -35,9 +35,9 @@ bench: ## compare with faiss, hnswlib and pyroaring; writes the README's table
 	@$(ENSURE) --extras bench
 	@$(BIN)/python -m experiments
 
-gpu: ## tests and benchmarks that need a GPU (ten minutes); RESULTS=FOLDER takes the result
+gpu: ## tests, then the benchmark of a GPU (ten minutes); RESULTS=FOLDER COMMIT=HASH
 	@PYTHON="$(PYTHON)" VENV="$(VENV)" VENV_ARGS="$(VENV_ARGS)" \
-	  RESULTS="$(RESULTS)" scripts/gpu $(GPU_TESTS)
+	  RESULTS="$(RESULTS)" COMMIT="$(COMMIT)" scripts/gpu $(GPU_TESTS)
 
 clean: ## remove the environments and caches
 	rm -rf .venv .venv-* .venv*.lock build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis

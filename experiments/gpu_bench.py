@@ -205,6 +205,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--quick", action="store_true", help="small sizes, on any device")
     parser.add_argument("--seconds", type=float, default=540.0, help="cases begin only within")
     parser.add_argument("--folder", type=pathlib.Path, default=FOLDER, help="for the result")
+    parser.add_argument("--commit", default="", help="what is measured, in a copy without git")
     options = parser.parse_args(arguments)
     console, clock = Console(width=None if sys.stdout.isatty() else 180), Clock(options.seconds)
     device = jax.devices()[0]
@@ -226,7 +227,11 @@ def main(arguments: list[str] | None = None) -> int:
     path = write_result(
         options.folder / f"gpu-bench-{slug}{'-quick' if options.quick else ''}.json",
         study="experiments.gpu_bench",
-        settings={"quick": options.quick, "seconds": options.seconds},
+        settings={
+            "quick": options.quick,
+            "seconds": options.seconds,
+            "commit": options.commit or None,
+        },
         figures={"copy_bytes_per_second": copy, "rows": rows},
     )
     console.print(f"written to {path}")

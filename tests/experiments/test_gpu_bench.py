@@ -86,13 +86,14 @@ def test_quick_run_measures_and_checks_every_backend(
     tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(gpu_bench, "_TURN", 0.0)
-    assert gpu_bench.main(["--quick", "--folder", str(tmp_path)]) == 0
+    assert gpu_bench.main(["--quick", "--folder", str(tmp_path), "--commit", "abc"]) == 0
     (path,) = tmp_path.iterdir()
     document = json.loads(path.read_text())
     rows = document["figures"]["rows"]
     assert {"reference", "pallas_triton"} <= {row["backend"] for row in rows if row["correct"]}
     assert all(row["milliseconds"] > 0 for row in rows if row["correct"])
     assert document["machine"]["devices"]
+    assert document["settings"]["commit"] == "abc"
     assert "pallas_triton" in capsys.readouterr().out
 
 

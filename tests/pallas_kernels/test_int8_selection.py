@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from pallas_kernels.int8_search import groups, selection
-from tests.pallas_kernels.cuda import lower_for_cuda
+from tests.pallas_kernels.cuda import ignore_triton_deprecation, lower_for_cuda
 
 
 def scores(batch: int, n: int, *, levels: int | None = None) -> np.ndarray:
@@ -20,26 +20,43 @@ def scores(batch: int, n: int, *, levels: int | None = None) -> np.ndarray:
     return np.where(rng.random((batch, n)) < 0.3, -np.inf, values)
 
 
-@pytest.mark.parametrize(
-    ("n", "k"), [(1, 1), (7, 7), (7, 9), (40, 3), (5_000, 100), (40_000, 100), (40_000, 700)]
-)
-@pytest.mark.parametrize("levels", [None, 3])
-def test_best_places_are_those_of_top_k(n: int, k: int, levels: int | None) -> None:
-    """Rows that a program holds, rows that it does not, and more than groups can help with."""
-    values = scores(2, n, levels=levels)
-    places = selection.best_places(jnp.asarray(values), k=k, interpret=True)
-    # Stable, so that equal scores go by place.
-    expected = np.sort(np.argsort(-values, axis=1, kind="stable")[:, :k], axis=1)
-    np.testing.assert_array_equal(np.asarray(places), expected)
+def assert_best_places(n: int, k: int, *, interpret: bool) -> None:
+    for levels in (None, 3):
+        values = scores(2, n, levels=levels)
+        places = selection.best_places(jnp.asarray(values), k=k, interpret=interpret)
+        # Stable, so that equal scores go by place.
+        expected = np.sort(np.argsort(-values, axis=1, kind="stable")[:, :k], axis=1)
+        np.testing.assert_array_equal(np.asarray(places), expected)
 
 
-@pytest.mark.parametrize(("n", "k"), [(1, 1), (20, 20), (300, 17), (3_000, 130), (800, 600)])
-def test_top_k_is_that_of_lax(n: int, k: int) -> None:
+def assert_top_k(n: int, k: int, *, interpret: bool) -> None:
     for levels in (None, 3):
         values = jnp.asarray(scores(2, n, levels=levels))
-        answer = selection.top_k(values, k=k, interpret=True)
+        answer = selection.top_k(values, k=k, interpret=interpret)
         for one, other in zip(answer, jax.lax.top_k(values, k)):
             np.testing.assert_array_equal(np.asarray(one), np.asarray(other))
+
+
+# Rows that a program holds, rows that it does not, and more than groups can help with.
+ROWS = [(1, 1), (7, 9), (40, 3), (5_000, 100), (40_000, 100), (40_000, 700)]
+
+
+@pytest.mark.parametrize(("n", "k"), ROWS)
+def test_best_places_are_those_of_top_k(n: int, k: int) -> None:
+    assert_best_places(n, k, interpret=True)
+
+
+@pytest.mark.parametrize(("n", "k"), [(1, 1), (20, 20), (3_000, 130), (800, 600)])
+def test_top_k_is_that_of_lax(n: int, k: int) -> None:
+    assert_top_k(n, k, interpret=True)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize(("n", "k"), [*ROWS, (32_768, 256), (3_000_000, 100)])
+def test_matches_reference_on_gpu(n: int, k: int) -> None:
+    with ignore_triton_deprecation():
+        assert_best_places(n, k, interpret=False)
+        assert_top_k(n, k, interpret=False)
 
 
 def test_lowers_for_cuda() -> None:

@@ -91,6 +91,23 @@ def test_triton_kernels_answer_like_the_reference(
         np.testing.assert_array_equal(a, b)
 
 
+@pytest.mark.gpu
+@pytest.mark.parametrize("backend", ["pallas_triton", "pallas_mosaic_gpu"])
+def test_gpu_kernels_answer_like_the_reference(backend: str) -> None:
+    """On a GPU, with clusters large enough for either."""
+    rng = np.random.default_rng(0)
+    attributes = {"tag": rng.integers(0, 40, (2_000, 3)).tolist(), "half": [0, 1] * 1_000}
+    points = rng.normal(size=(2_000, 32)).astype(np.float32)
+    index = build_index(points, attributes, IndexConfig(clusters=8, columns=8, bloom_bits=32))
+    queries = rng.normal(size=(4, 32)).astype(np.float32)
+    plan = compile_filters(index, FILTERS)
+    one = search(index, queries, plan, k=10, probes=4, backend="reference")
+    with ignore_triton_deprecation():
+        two = search(index, queries, plan, k=10, probes=4, backend=backend)
+    for a, b in zip(jax.tree.leaves(one), jax.tree.leaves(two), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
 def test_search_lowers_for_cuda(index: ItemIndex, triton: Callable[..., None]) -> None:
     plan = compile_filters(index, FILTERS)
     triton()
