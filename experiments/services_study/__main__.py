@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import pathlib
 import tempfile
@@ -70,13 +71,15 @@ def run(study: Study, console: Console) -> dict[str, Any]:
                     for name, side in sides.items()
                     for lanes in _IN_FLIGHT[name]
                 }
-                speed = rates(runs, stream, rounds=study.rounds, progress=progress)
+                speed = rates(
+                    runs, stream, services.cpu_seconds, rounds=study.rounds, progress=progress
+                )
                 called = services.milliseconds(stream)
                 chosen = services.kind
         stages = ours.stage_times(stream, repeats=max(1, study.rounds // 2))
     return {
-        "requests_per_second": speed,
-        **summary(speed),
+        **dataclasses.asdict(speed),
+        **summary(speed.requests_per_second, speed.cpu_milliseconds),
         "search": {
             "one function": {"clusters": index.clusters, "probes": probes, "recall": reached},
             **searches,

@@ -145,24 +145,41 @@ def check_answers(ours: OneFunction, services: Services, truth: Truth) -> dict[s
     }
 
 
+@dataclasses.dataclass(frozen=True)
+class Speed:
+    """By way of running, one figure a round.
+
+    Attributes:
+        requests_per_second: Throughput.
+        cpu_milliseconds: CPU time of one request, over all processes and cores. Other work on
+            the machine changes it less than the throughput.
+    """
+
+    requests_per_second: dict[str, list[float]]
+    cpu_milliseconds: dict[str, list[float]]
+
+
 def rates(
     runs: Mapping[str, Callable[[Batches], Any]],
     batches: Batches,
+    cpu_seconds: Callable[[], float],
     *,
     rounds: int,
     progress: Progress,
-) -> dict[str, list[float]]:
-    """Requests per second of each run in each round; the runs take turns."""
+) -> Speed:
+    """Answers all batches with each run in each round; the runs take turns."""
     requests = sum(map(len, batches))
-    figures: dict[str, list[float]] = {name: [] for name in runs}
+    speed = Speed({name: [] for name in runs}, {name: [] for name in runs})
     task = progress.add_task("rounds", total=rounds * len(runs))
     for run in runs.values():
         run(batches[:2])  # warm
     for turn in range(rounds):
         order = list(runs.items())
         for name, run in order[turn % len(order) :] + order[: turn % len(order)]:
-            start = time.perf_counter()
+            used, start = cpu_seconds(), time.perf_counter()
             run(batches)
-            figures[name].append(requests / (time.perf_counter() - start))
+            took = time.perf_counter() - start
+            speed.requests_per_second[name].append(requests / took)
+            speed.cpu_milliseconds[name].append(1e3 * (cpu_seconds() - used) / requests)
             progress.advance(task)
-    return figures
+    return speed

@@ -13,7 +13,7 @@ _ALIGNED = 64  # so that XLA may read the arrays where they lie
 
 def pack(arrays: Mapping[str, np.ndarray], texts: Sequence[str] = ()) -> bytes:
     """One message; `unpack` reads it."""
-    little = {n: np.ascontiguousarray(a, a.dtype.newbyteorder("<")) for n, a in arrays.items()}
+    little = {n: np.asarray(a, a.dtype.newbyteorder("<"), order="C") for n, a in arrays.items()}
     columns = [[name, a.dtype.str, a.shape] for name, a in little.items()]
     header = json.dumps({"arrays": columns, "texts": list(texts)}).encode()
     header += b" " * (-(_LENGTH + len(header)) % _ALIGNED)

@@ -17,8 +17,10 @@ from experiments.services_study.study import Study
 from silverjax.report import table
 
 
-def summary(speed: Mapping[str, Sequence[float]]) -> dict[str, Any]:
-    """The best of each side, by the median of its rounds, and their ratio."""
+def summary(
+    speed: Mapping[str, Sequence[float]], cpu: Mapping[str, Sequence[float]]
+) -> dict[str, Any]:
+    """The best of each side, by the median of its rounds, and their ratios."""
     medians = {name: float(np.median(each)) for name, each in speed.items()}
 
     def best(side: str) -> str:
@@ -29,6 +31,7 @@ def summary(speed: Mapping[str, Sequence[float]]) -> dict[str, Any]:
     return {
         "best": [ours, theirs],
         "ratio": medians[ours] / medians[theirs],
+        "ratio_of_cpu": float(np.median(cpu[theirs]) / np.median(cpu[ours])),
         "ratio_of_rounds": [float(per_round.min()), float(per_round.max())],
     }
 
@@ -40,12 +43,18 @@ def publish(
     speed, times = figures["requests_per_second"], figures["milliseconds_of_a_batch"]
     stages = times["one function"]
     figures["share_of_search"] = stages[SEARCH] / sum(stages.values())
-    rows = table(f"{study.items:,} items, batches of {study.batch}", "", "requests/s", "rounds")
+    rows = table(
+        f"{study.items:,} items, batches of {study.batch}", "", "requests/s", "rounds", "CPU ms"
+    )
     for name, each in speed.items():
-        rows.add_row(name, f"{np.median(each):,.0f}", f"{min(each):,.0f} to {max(each):,.0f}")
+        cost = f"{np.median(figures['cpu_milliseconds'][name]):.2f}"
+        rows.add_row(name, f"{np.median(each):,.0f}", f"{min(each):,.0f} to {max(each):,.0f}", cost)
     console.print(rows)
     low, high = figures["ratio_of_rounds"]
-    console.print(f"{figures['ratio']:.2f} x the services (rounds: {low:.2f} to {high:.2f})")
+    console.print(
+        f"{figures['ratio']:.2f} x the throughput of the services (rounds: {low:.2f} to "
+        f"{high:.2f}); they use {figures['ratio_of_cpu']:.2f} x the CPU time of a request"
+    )
     rows = table("Search at equal recall", "", "probes", "recall", "share of the clusters")
     for name, found in figures["search"].items():
         share = f"{found['probes'] / found['clusters']:.1%}"

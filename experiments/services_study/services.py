@@ -69,6 +69,15 @@ class Services:
         batch = form(asks, self._study)
         return self._runner.run(self._searched(batch, queries))["rows"]
 
+    def cpu_seconds(self) -> float:
+        """CPU time that this process and the services have used so far."""
+
+        async def used() -> float:
+            answers = [await call(self._channels[name], "cpu", {}) for name in SERVICES]
+            return sum(float(answer["seconds"]) for answer in answers)
+
+        return time.process_time() + self._runner.run(used())
+
     def milliseconds(self, batches: Sequence[Sequence[Ask]]) -> dict[str, float]:
         """Median time that a batch waits for each service, when it is alone."""
         for seconds in self._seconds.values():

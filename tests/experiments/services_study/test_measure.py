@@ -6,9 +6,15 @@ import numpy as np
 import pytest
 from rich.progress import Progress
 
+from experiments.services_study.corpus import make_catalogue
 from experiments.services_study.exact import nearest, recall
 from experiments.services_study.measure import fewest_probes, rates
 from experiments.services_study.publish import summary
+from experiments.services_study.requests import make_asks
+from experiments.services_study.study import Study
+
+STUDY = Study(items=10_000)
+ASKS = make_asks(STUDY, make_catalogue(STUDY), 2)
 
 
 def test_fewest_probes_stops_where_the_target_is_reached() -> None:
@@ -41,9 +47,11 @@ def test_rates_take_turns_and_every_run_begins_once_a_round() -> None:
     calls: list[str] = []
     runs = {name: lambda _, name=name: calls.append(name) for name in ("a", "b", "c")}
     with Progress(disable=True) as progress:
-        figures = rates(runs, [[]], rounds=3, progress=progress)
+        speed = rates(runs, [ASKS], lambda: len(calls) / 8.0, rounds=3, progress=progress)
     assert "".join(calls[3:]) == "abcbcacab"
-    assert [len(each) for each in figures.values()] == [3, 3, 3]
+    assert [len(each) for each in speed.requests_per_second.values()] == [3, 3, 3]
+    # An eighth of a CPU second for each run of two requests.
+    assert speed.cpu_milliseconds == {name: [62.5] * 3 for name in "abc"}
 
 
 def test_summary_compares_the_best_of_each_side() -> None:
@@ -52,7 +60,9 @@ def test_summary_compares_the_best_of_each_side() -> None:
         "services, 1 in flight": [1.0, 1.0, 1.0],
         "services, 2 in flight": [4.0, 5.0, 6.0],
     }
-    got = summary(speed)
+    cpu = {"one function, 1 in flight": [1.0, 2.0], "services, 2 in flight": [6.0, 9.0]}
+    got = summary(speed, cpu)
+    assert got["ratio_of_cpu"] == 5.0
     assert got["best"] == ["one function, 1 in flight", "services, 2 in flight"]
     assert got["ratio"] == 4.0
     assert got["ratio_of_rounds"] == [2.5, 6.0]

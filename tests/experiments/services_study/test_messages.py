@@ -26,6 +26,7 @@ def test_unpack_gives_back_what_was_packed(arrays: dict, texts: list[str]) -> No
     assert list(got) == list(arrays)
     for name, array in arrays.items():
         assert got[name].dtype == array.dtype.newbyteorder("<")
+        assert got[name].shape == array.shape  # assert_array_equal would broadcast
         np.testing.assert_array_equal(got[name], array)
 
 
