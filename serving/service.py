@@ -162,14 +162,22 @@ class Service:
         """
         arrival = time.perf_counter()
         timeout = self._checked(len(queries), timeout, priority)
-        scheduler = self._let_in(len(queries), arrival, timeout, priority)
+        scheduler, estimate = self._let_in(len(queries), arrival, timeout, priority)
         engine = self.versions.engine
         rows = engine.encode(queries)
         self._count(len(rows))
         loop = asyncio.get_running_loop()
-        pending = Pending(engine, rows, arrival, loop.create_future(), len(rows))
-        ticket = scheduler.add(pending, deadline=arrival + timeout, priority=priority)
-        timer = loop.call_later(timeout, self._expire, pending)
+        pending = Pending(
+            engine=engine,
+            rows=rows,
+            arrival=arrival,
+            timeout_s=timeout,
+            estimate_s=estimate,
+            future=loop.create_future(),
+            left=len(rows),
+        )
+        ticket = scheduler.add(pending, priority=priority)
+        timer = loop.call_later(timeout, self._expire, scheduler, pending)
         try:
             return await pending.future
         except asyncio.CancelledError:
@@ -201,23 +209,27 @@ class Service:
             )
         return timeout
 
-    def _let_in(self, rows: int, now: float, timeout: float, priority: int) -> Scheduler:
-        """Refuses before any work is done for the request, or says who takes it."""
+    def _let_in(
+        self, rows: int, now: float, timeout: float, priority: int
+    ) -> tuple[Scheduler, float]:
+        """Refuses before any work is done for the request, or says who takes it and how long
+        the answer should take."""
         scheduler = self._scheduler
         if scheduler is None or not self._open:
             self._refuse(rows, self.config.drain_s, STOPPING)
+        estimate = scheduler.estimate_s(rows, priority, now)
         refusal = self._door.decide(
             rows,
             waiting=scheduler.queue.rows,
             priority=priority,
             now=now,
             deadline=now + timeout,
-            estimate_s=scheduler.estimate_s(rows, priority, now),
+            estimate_s=estimate * scheduler.margin.factor,
             rows_per_s=scheduler.rows_per_s,
         )
         if refusal is not None:
             self._refuse(rows, refusal.retry_after, refusal.reason)
-        return scheduler
+        return scheduler, estimate
 
     def _refuse(self, rows: int, retry_after: float, reason: str) -> NoReturn:
         self._count(rows)
@@ -228,10 +240,11 @@ class Service:
         self.stats.requests += 1
         self.stats.rows += rows
 
-    def _expire(self, pending: Pending) -> None:
+    def _expire(self, scheduler: Scheduler, pending: Pending) -> None:
         if not pending.future.done():
             self.stats.expired += 1
             waited = time.perf_counter() - pending.arrival
+            scheduler.margin.observe(pending.estimate_s, waited, pending.timeout_s)
             pending.future.set_exception(
                 DeadlineExceeded(f"no answer within {waited:.3f} s; the request was withdrawn")
             )
