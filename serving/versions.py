@@ -34,13 +34,13 @@ def open_newest(
     Returns:
         The engine, and what was wrong with newer versions (`None` if nothing).
     Raises:
-        SnapshotError: No version can serve; says what is wrong with the newest.
+        SnapshotError, ValueError: No version can serve; says what is wrong with the newest.
     """
-    wrong: SnapshotError | None = None
+    wrong: Exception | None = None
     for version in reversed(versions(path) or [Path(path)]):
         try:
             engine = Engine(load_snapshot(version), buckets=buckets, k=k)
-        except SnapshotError as error:
+        except (SnapshotError, ValueError) as error:
             log.error("snapshot %s was refused: %s", version.name, error)
             wrong = wrong or error
         else:
