@@ -1,7 +1,11 @@
 """Which rows go into the next batch: joins small requests, splits large ones, lets none starve.
 
 A plain data structure: no clock, no threads. The caller says what time it is and whether the
-engine is idle, and gets a batch or the moment at which to ask again.
+device is free, and gets a batch or is told to wait.
+
+A batch leaves when it is full, or when the device has nothing else to do. Waiting longer would
+gain rows for a machine that stands still; leaving earlier, such as when a deadline comes near,
+would put the request behind what runs all the same, in a batch that is smaller than it need be.
 
 Requests wait in order of arrival. A request that a batch cannot hold whole gets what room there
 is, then goes behind all that have arrived meanwhile: round robin, with one batch as the turn
@@ -14,15 +18,14 @@ from __future__ import annotations
 import dataclasses
 import heapq
 import itertools
-import math
 from collections import Counter
 from collections.abc import Hashable
 from typing import Generic, TypeVar
 
 Item = TypeVar("Item")
 
-FULL, DEADLINE, IDLE = "full", "deadline", "idle"
-REASONS = (FULL, DEADLINE, IDLE)
+FULL, AHEAD, IDLE = "full", "ahead", "idle"
+REASONS = (FULL, AHEAD, IDLE)
 
 
 @dataclasses.dataclass(eq=False)
@@ -32,7 +35,6 @@ class Ticket(Generic[Item]):
     Attributes:
         item: What the caller queued.
         rows: Rows it has in all.
-        deadline: When it must be answered, in the caller's clock (seconds).
         priority: Level; see `Batcher`.
         group: Only requests of one group share a batch.
         taken: Rows that batches have taken so far.
@@ -41,7 +43,6 @@ class Ticket(Generic[Item]):
 
     item: Item
     rows: int
-    deadline: float
     priority: int
     group: Hashable
     taken: int = 0
@@ -70,7 +71,8 @@ class Batch(Generic[Item]):
         pieces: In the order of the batch's rows; all of one `group`.
         rows: Their sum.
         group: As given to `Batcher.add`.
-        reason: Why now: the batch is "full", a "deadline" comes near, or the engine is "idle".
+        reason: Why now: the batch is "full"; the device is "idle"; or it will be in a moment, and
+            the batch is made ready "ahead".
     """
 
     pieces: tuple[Piece[Item], ...]
@@ -99,7 +101,6 @@ class Batcher(Generic[Item]):
         self.rows = 0
         self._head_start_s = head_start_s
         self._order: list[tuple[float, int, Ticket[Item]]] = []
-        self._deadlines: list[tuple[float, int, Ticket[Item]]] = []
         self._by_priority: Counter[int] = Counter()
         self._numbers = itertools.count()
 
@@ -109,7 +110,6 @@ class Batcher(Generic[Item]):
         rows: int,
         *,
         arrival: float,
-        deadline: float = math.inf,
         priority: int = 0,
         group: Hashable = None,
     ) -> Ticket[Item]:
@@ -120,10 +120,8 @@ class Batcher(Generic[Item]):
         """
         if rows < 1:
             raise ValueError(f"a request needs at least 1 row, not {rows}")
-        ticket = Ticket(item, rows, deadline, priority, group)
+        ticket = Ticket(item, rows, priority, group)
         self._queue(ticket, arrival)
-        if deadline < math.inf:
-            heapq.heappush(self._deadlines, (deadline, next(self._numbers), ticket))
         self.rows += rows
         self._by_priority[priority] += rows
         return ticket
@@ -138,28 +136,21 @@ class Batcher(Generic[Item]):
         infinite: an estimate from below for the priorities above the lowest."""
         return sum(rows for level, rows in self._by_priority.items() if level >= priority)
 
-    def next(self, now: float, *, idle: bool, lead_s: float = 0.0) -> Batch[Item] | float:
-        """The batch to run now, or until when there is none unless something changes.
+    def next(self, now: float, *, free: str | None) -> Batch[Item] | None:
+        """The batch to run now; it leaves the queue. `None` if it is better to wait.
 
         Args:
             now: In the clock of the arrivals; never goes back.
-            idle: Nothing runs: waiting would gain no rows that the machine has time for.
-            lead_s: How long before its deadline a request must leave to be answered in time.
-
-        Returns:
-            A batch, which leaves the queue; or the time at which a deadline comes near
-            (infinite if there is none).
+            free: `IDLE` or `AHEAD` if the device has nothing else to do; `None` if it has, so
+                that only a full batch leaves.
         """
-        _drop_done(self._deadlines)
-        near = self._deadlines[0][0] - lead_s if self._deadlines else math.inf
         if self.rows >= self.limit:
             return self._take(now, FULL)
-        if self.rows and idle:
-            return self._take(now, IDLE)
-        return self._take(now, DEADLINE) if now >= near else near
+        return self._take(now, free) if self.rows and free else None
 
     def _take(self, now: float, reason: str) -> Batch[Item]:
-        _drop_done(self._order)
+        while not self._order[0][2].left:  # withdrawn ones leave when they come to the front
+            heapq.heappop(self._order)
         group = self._order[0][2].group
         room, pieces, others = self.limit, [], []
         while room and self._order:
@@ -188,9 +179,3 @@ class Batcher(Generic[Item]):
     def _leave(self, ticket: Ticket[Item], rows: int) -> None:
         self.rows -= rows
         self._by_priority[ticket.priority] -= rows
-
-
-def _drop_done(heap: list[tuple[float, int, Ticket[Item]]]) -> None:
-    """Withdrawn requests are removed when they come to the front, not searched for."""
-    while heap and not heap[0][2].left:
-        heapq.heappop(heap)

@@ -10,22 +10,24 @@ import asyncio
 import contextlib
 import dataclasses
 import logging
-import math
 import time
 from collections import deque
 from collections.abc import Mapping
 
 from serving.answered import Answered, Part
-from serving.batcher import Batch, Batcher, Ticket
+from serving.batcher import AHEAD, IDLE, Batch, Batcher, Ticket
 from serving.encoder import Rows
 from serving.engine import Engine
 from serving.errors import BatchFailed
 from serving.pipeline import Job, Pipeline
 from serving.recompiles import RecompileCounter
-from serving.service_times import ServiceTimes
+from serving.service_times import Margin, ServiceTimes
 from serving.stats import Stats
 
 log = logging.getLogger(__name__)
+
+# A batch is put together in less; what arrives later than this goes with the next one.
+_AHEAD_S = 0.001
 
 
 @dataclasses.dataclass(eq=False)
@@ -36,6 +38,8 @@ class Pending:
         engine: The version that answers all of it.
         rows: What it asks.
         arrival: `time.perf_counter`, seconds.
+        timeout_s: Time it has.
+        estimate_s: How long the answer was thought to take.
         future: Gets the answer.
         left: Rows that have no answer yet.
         parts: Answers so far, in order.
@@ -45,6 +49,8 @@ class Pending:
     engine: Engine
     rows: Rows
     arrival: float
+    timeout_s: float
+    estimate_s: float
     future: asyncio.Future[Answered]
     left: int
     parts: list[Part] = dataclasses.field(default_factory=list)
@@ -64,6 +70,7 @@ class Scheduler:
 
     Attributes:
         queue: What waits.
+        margin: By which estimates are stretched at the door.
     """
 
     def __init__(
@@ -85,6 +92,7 @@ class Scheduler:
         self._busy_until = 0.0  # when what runs should be done
         self._pump_due = False
         self._alarm: asyncio.TimerHandle | None = None
+        self.margin = Margin()
         self._pipeline = Pipeline(self._hand_back, recompiles)
         self._pipeline.start()
 
@@ -113,13 +121,12 @@ class Scheduler:
             limit=self.queue.limit,
         )
 
-    def add(self, pending: Pending, *, deadline: float, priority: int) -> Ticket[Pending]:
+    def add(self, pending: Pending, *, priority: int) -> Ticket[Pending]:
         """Queues a request."""
         ticket = self.queue.add(
             pending,
             len(pending.rows),
             arrival=pending.arrival,
-            deadline=deadline,
             priority=priority,
             group=pending.engine,
         )
@@ -146,11 +153,12 @@ class Scheduler:
             self._alarm = None
         while len(self._running) < self._depth:
             now = time.perf_counter()
-            lead = max(0.0, self._busy_until - now) + self._times.of(self.queue.limit)
-            batch = self.queue.next(now, idle=not self._running, lead_s=lead)
-            if isinstance(batch, float):
-                if batch < math.inf:
-                    self._alarm = self._loop.call_later(batch - now, self._pump)
+            left = self._busy_until - now
+            free = IDLE if not self._running else AHEAD if left < _AHEAD_S else None
+            batch = self.queue.next(now, free=free)
+            if batch is None:
+                if self.queue.rows:
+                    self._alarm = self._loop.call_later(left - _AHEAD_S, self._pump)
                 return
             self._send(batch, now)
 
@@ -178,7 +186,7 @@ class Scheduler:
         else:
             bucket = job.engine.bucket_for(batch.rows)
             self._times.observe(bucket, job.busy_s)
-            self._stats.batch_done(job.answer, batch.rows, bucket, batch.reason)
+            self._stats.batch_done(job.answer, batch.rows, bucket, batch.reason, job.busy_s)
             at = 0
             for piece in batch.pieces:
                 part = Part(job.answer, at, at := at + piece.stop - piece.start)
@@ -192,6 +200,7 @@ class Scheduler:
             return
         queue_s, infer_s = pending.left_queue - pending.arrival, now - pending.left_queue
         self._stats.request_done(len(pending.rows), now, queue_s, infer_s)
+        self.margin.observe(pending.estimate_s, queue_s + infer_s, pending.timeout_s)
         pending.future.set_result(
             Answered(
                 rows=pending.rows,

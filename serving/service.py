@@ -21,9 +21,11 @@ from typing import NoReturn
 
 from serving.admission import STOPPING, Admission
 from serving.answered import Answered
+from serving.climbing import Climbing
 from serving.config import ServiceConfig
 from serving.engine import BUCKETS, Engine
 from serving.errors import DeadlineExceeded, Overloaded
+from serving.hill_climb import HillClimber
 from serving.query import Query
 from serving.recompiles import RecompileCounter
 from serving.scheduler import Pending, Scheduler
@@ -45,23 +47,31 @@ class Service:
     Args:
         engine: The version to begin with.
         config: Bounds and defaults.
+        climber: Moves the batch limit; without one it is the largest compiled size.
         degraded: What is wrong from the start, such as a newer version that cannot serve.
 
     Attributes:
         stats: Counters and recent durations.
         versions: The snapshots, and the way to change them.
+        climbing: The batch limit's moves and their reasons; `None` without a climber.
     """
 
     def __init__(
-        self, engine: Engine, config: ServiceConfig = _DEFAULTS, *, degraded: str | None = None
+        self,
+        engine: Engine,
+        config: ServiceConfig = _DEFAULTS,
+        climber: HillClimber | None = None,
+        *,
+        degraded: str | None = None,
     ) -> None:
         self.config = config
-        self.stats = Stats()
+        self.climbing = Climbing(climber, engine.buckets) if climber else None
+        self.stats = Stats(climbing=self.climbing)
         self.versions = Versions(engine, self.stats, degraded)
         self._recompiles = RecompileCounter()
         self._door = Admission(config.capacity_rows, config.reserved_share)
         self._scheduler: Scheduler | None = None
-        self._watcher: asyncio.Task[None] | None = None
+        self._tasks: list[asyncio.Task[None]] = []
         self._open = False
 
     @classmethod
@@ -69,6 +79,7 @@ class Service:
         cls,
         path: str | os.PathLike[str],
         config: ServiceConfig = _DEFAULTS,
+        climber: HillClimber | None = None,
         *,
         buckets: Sequence[int] = BUCKETS,
         k: int | None = None,
@@ -79,7 +90,7 @@ class Service:
             SnapshotError: None can; says what is wrong with the newest.
         """
         engine, degraded = open_newest(path, buckets=buckets, k=k)
-        return cls(engine, config, degraded=degraded)
+        return cls(engine, config, climber, degraded=degraded)
 
     async def start(self) -> None:
         """Warms the programs up and opens the door. Call on the loop that will serve."""
@@ -93,16 +104,19 @@ class Service:
             stats=self.stats,
             recompiles=self._recompiles,
         )
+        if self.climbing:
+            self.climbing.begin(self._scheduler.queue, times)
+            self._tasks.append(asyncio.create_task(self.climbing.run(self._scheduler.queue)))
         if self.config.watch_s:
-            self._watcher = asyncio.create_task(self.versions.watch(self.config.watch_s))
+            self._tasks.append(asyncio.create_task(self.versions.watch(self.config.watch_s)))
         self._open = True
 
     async def stop(self) -> None:
         """Closes the door, answers what was let in (for `drain_s` at most) and ends the threads."""
         self._open = False
-        if self._watcher is not None:
-            self._watcher.cancel()
-            await asyncio.wait([self._watcher])
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
         if self._scheduler is not None:
             await self._scheduler.drain(self.config.drain_s)
             await self._scheduler.close()
@@ -162,14 +176,22 @@ class Service:
         """
         arrival = time.perf_counter()
         timeout = self._checked(len(queries), timeout, priority)
-        scheduler = self._let_in(len(queries), arrival, timeout, priority)
+        scheduler, estimate = self._let_in(len(queries), arrival, timeout, priority)
         engine = self.versions.engine
         rows = engine.encode(queries)
-        self._count(len(rows))
+        self.stats.arrived(len(rows))
         loop = asyncio.get_running_loop()
-        pending = Pending(engine, rows, arrival, loop.create_future(), len(rows))
-        ticket = scheduler.add(pending, deadline=arrival + timeout, priority=priority)
-        timer = loop.call_later(timeout, self._expire, pending)
+        pending = Pending(
+            engine=engine,
+            rows=rows,
+            arrival=arrival,
+            timeout_s=timeout,
+            estimate_s=estimate,
+            future=loop.create_future(),
+            left=len(rows),
+        )
+        ticket = scheduler.add(pending, priority=priority)
+        timer = loop.call_later(timeout, self._expire, scheduler, pending)
         try:
             return await pending.future
         except asyncio.CancelledError:
@@ -201,37 +223,38 @@ class Service:
             )
         return timeout
 
-    def _let_in(self, rows: int, now: float, timeout: float, priority: int) -> Scheduler:
-        """Refuses before any work is done for the request, or says who takes it."""
+    def _let_in(
+        self, rows: int, now: float, timeout: float, priority: int
+    ) -> tuple[Scheduler, float]:
+        """Refuses before any work is done for the request, or says who takes it and how long
+        the answer should take."""
         scheduler = self._scheduler
         if scheduler is None or not self._open:
             self._refuse(rows, self.config.drain_s, STOPPING)
+        estimate = scheduler.estimate_s(rows, priority, now)
         refusal = self._door.decide(
             rows,
             waiting=scheduler.queue.rows,
             priority=priority,
             now=now,
             deadline=now + timeout,
-            estimate_s=scheduler.estimate_s(rows, priority, now),
+            estimate_s=estimate * scheduler.margin.factor,
             rows_per_s=scheduler.rows_per_s,
         )
         if refusal is not None:
             self._refuse(rows, refusal.retry_after, refusal.reason)
-        return scheduler
+        return scheduler, estimate
 
     def _refuse(self, rows: int, retry_after: float, reason: str) -> NoReturn:
-        self._count(rows)
-        self.stats.shed[reason] += 1
+        self.stats.arrived(rows)
+        self.stats.refused(reason)
         raise Overloaded(retry_after, reason)
 
-    def _count(self, rows: int) -> None:
-        self.stats.requests += 1
-        self.stats.rows += rows
-
-    def _expire(self, pending: Pending) -> None:
+    def _expire(self, scheduler: Scheduler, pending: Pending) -> None:
         if not pending.future.done():
-            self.stats.expired += 1
+            self.stats.ran_out()
             waited = time.perf_counter() - pending.arrival
+            scheduler.margin.observe(pending.estimate_s, waited, pending.timeout_s)
             pending.future.set_exception(
                 DeadlineExceeded(f"no answer within {waited:.3f} s; the request was withdrawn")
             )

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 
 import numpy as np
 
+from serving.climbing import Climbing
 from silverjax.retriever import Answer
 
 
@@ -55,6 +56,7 @@ class Stats:
         cancelled: Requests whose client went away.
         failed: Requests of batches that failed.
         batches: By compiled size.
+        batch_seconds: Time they kept the device busy, by compiled size.
         dispatches: Batches by the reason why they left (`serving.batcher`).
         batch_rows: Rows of all batches, without padding.
         funnel: Items left after each stage, summed over all rows.
@@ -64,6 +66,7 @@ class Stats:
         queue: From arrival to the first batch.
         infer: From there to the answer.
         total: Both.
+        climbing: Is told of the same events, if the batch limit is climbed.
     """
 
     requests: int = 0
@@ -75,6 +78,9 @@ class Stats:
     cancelled: int = 0
     failed: int = 0
     batches: Counter[int] = dataclasses.field(default_factory=Counter)
+    batch_seconds: defaultdict[int, float] = dataclasses.field(
+        default_factory=lambda: defaultdict(float)
+    )
     dispatches: Counter[str] = dataclasses.field(default_factory=Counter)
     batch_rows: int = 0
     funnel: Counter[str] = dataclasses.field(default_factory=Counter)
@@ -84,15 +90,40 @@ class Stats:
     queue: Sliding = dataclasses.field(default_factory=Sliding)
     infer: Sliding = dataclasses.field(default_factory=Sliding)
     total: Sliding = dataclasses.field(default_factory=Sliding)
+    climbing: Climbing | None = None
 
-    def batch_done(self, answer: Answer, rows: int, bucket: int, reason: str) -> None:
+    def arrived(self, rows: int) -> None:
+        """Counts a request that came and could be understood."""
+        self.requests += 1
+        self.rows += rows
+        if self.climbing:
+            self.climbing.arrived()
+
+    def refused(self, reason: str) -> None:
+        """Counts a request that was refused at the door."""
+        self.shed[reason] += 1
+        if self.climbing:
+            self.climbing.shed()
+
+    def ran_out(self) -> None:
+        """Counts a request whose time ran out."""
+        self.expired += 1
+        if self.climbing:
+            self.climbing.shed()
+
+    def batch_done(
+        self, answer: Answer, rows: int, bucket: int, reason: str, busy_s: float
+    ) -> None:
         """Counts a batch; `answer` is on the host, and only its first `rows` rows were asked."""
         self.batches[bucket] += 1
+        self.batch_seconds[bucket] += busy_s
         self.dispatches[reason] += 1
         self.batch_rows += rows
         for stage, counts in answer.funnel._asdict().items():
             self.funnel[stage] += int(np.sum(counts[:rows]))
         self.coverage += float(np.sum(answer.coverage[:rows]))
+        if self.climbing:
+            self.climbing.batch_done(rows, busy_s)
 
     def request_done(self, rows: int, now: float, queue_s: float, infer_s: float) -> None:
         """Counts a request that was answered in time."""
@@ -101,3 +132,5 @@ class Stats:
         self.queue.add(now, queue_s)
         self.infer.add(now, infer_s)
         self.total.add(now, queue_s + infer_s)
+        if self.climbing:
+            self.climbing.answered(queue_s + infer_s, rows)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import defaultdict
 from typing import Any
 
@@ -10,20 +9,19 @@ import hypothesis
 import hypothesis.strategies as st
 import pytest
 
-from serving.batcher import DEADLINE, FULL, IDLE, REASONS, Batch, Batcher
+from serving.batcher import AHEAD, FULL, IDLE, REASONS, Batch, Batcher
 
 requests = st.tuples(
     st.integers(1, 40),  # rows
     st.integers(-1, 2),  # priority
     st.sampled_from(["old", "new"]),  # group
-    st.sampled_from([math.inf, 0.0, 0.5, 30.0]),  # seconds until the deadline
 )
 # What may happen: a request comes, one is withdrawn, the engine asks, time passes.
 events = st.lists(
     st.one_of(
         st.tuples(st.just("add"), requests),
         st.tuples(st.just("cancel"), st.integers(0, 50)),
-        st.tuples(st.just("next"), st.booleans()),
+        st.tuples(st.just("next"), st.sampled_from([None, AHEAD, IDLE])),
         st.tuples(st.just("wait"), st.floats(0, 1, allow_nan=False)),
         st.tuples(st.just("limit"), st.integers(1, 20)),
     ),
@@ -45,14 +43,13 @@ class Bookkeeper:
         getattr(self, kind)(value)
         assert self.batcher.rows == sum(map(len, self.waiting.values()))
 
-    def add(self, request: tuple[int, int, str, float]) -> None:
-        rows, priority, group, patience = request
+    def add(self, request: tuple[int, int, str]) -> None:
+        rows, priority, group = request
         number = len(self.tickets)
         self.tickets[number] = self.batcher.add(
             number,
             rows,
             arrival=self.now,
-            deadline=self.now + patience,
             priority=priority,
             group=group,
         )
@@ -66,23 +63,15 @@ class Bookkeeper:
     def limit(self, limit: int) -> None:
         self.batcher.limit = limit
 
-    def next(self, idle: bool) -> Batch[int] | None:
+    def next(self, free: str | None) -> Batch[int] | None:
         waited = self.batcher.rows
-        near = min(
-            (self.tickets[n].deadline for n, rows in self.waiting.items() if rows),
-            default=math.inf,
-        )
-        batch = self.batcher.next(self.now, idle=idle)
-        if not isinstance(batch, Batch):
-            assert batch == near > self.now
-            assert not waited or not (idle or waited >= self.batcher.limit)
+        batch = self.batcher.next(self.now, free=free)
+        if batch is None:
+            assert not waited or not (free or waited >= self.batcher.limit)
             return None
         assert 1 <= batch.rows <= self.batcher.limit
+        assert batch.reason == (FULL if waited >= self.batcher.limit else free)
         assert batch.reason in REASONS
-        if batch.reason == FULL:
-            assert waited >= self.batcher.limit
-        if batch.reason == DEADLINE:
-            assert near <= self.now
         assert batch.rows == sum(piece.stop - piece.start for piece in batch.pieces)
         for piece in batch.pieces:
             rows = set(range(piece.start, piece.stop))
@@ -103,7 +92,7 @@ def test_rows_are_neither_lost_nor_doubled(steps: list[Any], limit: int) -> None
     for kind, value in steps:
         keeper.run(kind, value)
     for _ in range(10_000):
-        if keeper.next(True) is None:
+        if keeper.next(IDLE) is None:
             break
     assert keeper.batcher.rows == 0
     for number, ticket in keeper.tickets.items():
@@ -117,7 +106,7 @@ def test_requests_of_one_turn_are_served_in_order_of_arrival(sizes: list[int], l
     for number, rows in enumerate(sizes):
         batcher.add(number, rows, arrival=float(number))
     firsts: list[int] = []
-    while isinstance(batch := batcher.next(100.0, idle=True), Batch):
+    while (batch := batcher.next(100.0, free=IDLE)) is not None:
         firsts += [piece.item for piece in batch.pieces if piece.start == 0]
     assert firsts == list(range(len(sizes)))
 
@@ -134,11 +123,11 @@ def test_large_requests_delay_a_small_one_by_at_most_a_turn_each(
     for number, rows in enumerate(large):
         batcher.add(f"large {number}", rows, arrival=0.0)
     for step in range(rounds):
-        batcher.next(1.0 + step, idle=True)
+        batcher.next(1.0 + step, free=IDLE)
     batcher.add("small", 1, arrival=100.0)
     for _ in range(len(large) + 1):
-        batch = batcher.next(101.0, idle=True)
-        assert isinstance(batch, Batch)
+        batch = batcher.next(101.0, free=IDLE)
+        assert batch is not None
         if any(piece.item == "small" for piece in batch.pieces):
             return
     raise AssertionError("the small request waits for more than one turn of each large one")
@@ -153,8 +142,8 @@ def test_large_request_moves_on_among_small_ones() -> None:
         batches += 1
         for _ in range(2):  # half of what a batch holds, for ever
             batcher.add("small", 1, arrival=now)
-        batch = batcher.next(now, idle=True)
-        assert isinstance(batch, Batch)
+        batch = batcher.next(now, free=IDLE)
+        assert batch is not None
         if any(piece.item == "large" and piece.stop == 12 for piece in batch.pieces):
             break
     assert batches <= 6
@@ -165,7 +154,7 @@ def test_higher_priority_goes_first_but_only_by_its_head_start() -> None:
     batcher.add("early", 1, arrival=0.0)
     batcher.add("urgent", 1, arrival=0.04, priority=1)
     batcher.add("urgent, late", 1, arrival=0.06, priority=1)
-    order = [batcher.next(1.0, idle=True).pieces[0].item for _ in range(3)]  # type: ignore[union-attr]
+    order = [batcher.next(1.0, free=IDLE).pieces[0].item for _ in range(3)]  # type: ignore[union-attr]
     assert order == ["urgent", "early", "urgent, late"]
 
 
@@ -173,28 +162,26 @@ def test_versions_never_share_a_batch() -> None:
     batcher = Batcher[int](8)
     for number in range(6):
         batcher.add(number, 2, arrival=float(number), group=number % 2)
-    first, second = batcher.next(9.0, idle=True), batcher.next(9.0, idle=True)
-    assert isinstance(first, Batch)
-    assert isinstance(second, Batch)
+    first, second = batcher.next(9.0, free=IDLE), batcher.next(9.0, free=IDLE)
+    assert first is not None
+    assert second is not None
     assert [piece.item for piece in first.pieces] == [0, 2, 4]
     assert [piece.item for piece in second.pieces] == [1, 3, 5]
 
 
-def test_waits_for_company_until_idle_full_or_late() -> None:
+def test_waits_for_company_until_full_or_free() -> None:
     batcher = Batcher[str](4)
-    assert batcher.next(0.0, idle=True) == math.inf
-    batcher.add("one", 1, arrival=0.0, deadline=10.0)
-    assert batcher.next(0.0, idle=False, lead_s=2.0) == 8.0
-    late = batcher.next(8.0, idle=False, lead_s=2.0)
-    assert isinstance(late, Batch)
-    assert late.reason == DEADLINE
-    batcher.add("two", 1, arrival=9.0)
-    alone = batcher.next(9.0, idle=True)
-    assert isinstance(alone, Batch)
-    assert alone.reason == IDLE
+    assert batcher.next(0.0, free=IDLE) is None
+    batcher.add("one", 1, arrival=0.0)
+    assert batcher.next(0.0, free=None) is None
+    for free in (IDLE, AHEAD):
+        batcher.add("two", 1, arrival=9.0)
+        alone = batcher.next(9.0, free=free)
+        assert alone is not None
+        assert alone.reason == free
     batcher.add("three", 5, arrival=9.0)
-    full = batcher.next(9.0, idle=False)
-    assert isinstance(full, Batch)
+    full = batcher.next(9.0, free=None)
+    assert full is not None
     assert (full.reason, full.rows, batcher.rows) == (FULL, 4, 1)
 
 

@@ -1,0 +1,259 @@
+"""The service under load, in one process: capacity, overload, swaps, soak.
+
+    python -m experiments.serving_study --snapshots runs/demo/snapshots
+    python -m experiments.serving_study --swaps 5 --seconds 3          # a quick look
+
+The bars: at three times the capacity at least 80 % of the peak goodput, the queue bounded, every
+refused request told so; 100 swaps at 70 % of the capacity without a failed or a mixed answer,
+p99 at most 1.5 times that without swaps, and memory for one more snapshot; nothing recompiled.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import dataclasses
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import tyro
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+
+from experiments.results import FOLDER, write_result
+from experiments.serving_drive import Load, Outcome, drive, resident_mib
+from serving.config import ServiceConfig
+from serving.engine import Engine
+from serving.query import Query
+from serving.service import Service
+from silverjax.snapshot import load_snapshot, publish
+
+
+@dataclasses.dataclass(frozen=True)
+class Study:
+    """What to measure.
+
+    Attributes:
+        snapshots: A published version, or the folder of all.
+        buckets: Compiled batch sizes.
+        rows: Rows of a request.
+        timeout_s: Deadline of a request; goodput counts answers within it.
+        seconds: Length of each measurement.
+        swaps: Swaps under load.
+        swap_every_s: Pause between two swaps.
+        soak_minutes: Length of the soak; 0 leaves it out.
+        seed: Of the arrivals.
+    """
+
+    snapshots: Path = Path("runs/demo/snapshots")
+    buckets: tuple[int, ...] = (1, 4, 16, 64)
+    rows: int = 1
+    timeout_s: float = 0.1
+    seconds: float = 20.0
+    swaps: int = 100
+    swap_every_s: float = 1.0
+    soak_minutes: float = 0.0
+    seed: int = 0
+
+
+async def capacity(service: Service, queries: list[Query], study: Study) -> tuple[float, float]:
+    """Requests a second with 256 clients that never pause, and the peak goodput of open loops."""
+    stop, done = time.perf_counter() + study.seconds, 0
+
+    async def client(number: int) -> None:
+        nonlocal done
+        while time.perf_counter() < stop:
+            at = [(number + row) % len(queries) for row in range(study.rows)]
+            await service.answer([queries[i] for i in at], timeout=30.0)
+            done += 1
+
+    start = time.perf_counter()
+    await asyncio.gather(*(client(97 * number) for number in range(256)))
+    closed = done / (time.perf_counter() - start)
+    peak = 0.0
+    for share in track((0.6, 0.8, 0.9, 1.0), "peak goodput"):
+        outcome = await drive(service, queries, _load(study, closed * share))
+        peak = max(peak, outcome.goodput(study.timeout_s))
+    return closed, peak
+
+
+async def swaps(
+    service: Service, queries: list[Query], study: Study, rate: float, expected: dict[str, Any]
+) -> dict[str, Any]:
+    """The same load without and with swaps between two versions."""
+    length = study.swaps * study.swap_every_s
+    load = dataclasses.replace(_load(study, rate), seconds=min(length, 3 * study.seconds))
+    steady = await drive(service, queries, load, expected)
+    names = sorted(expected)
+    root = service.versions.engine.snapshot.path.parent
+    await service.swap(root / names[1])  # from here on two versions are in memory
+    memory, took = [resident_mib()], []
+
+    async def swapping() -> None:
+        for number in range(study.swaps):
+            start = time.perf_counter()
+            await service.swap(root / names[number % 2])
+            took.append(time.perf_counter() - start)
+            memory.append(resident_mib())
+            await asyncio.sleep(max(0.0, study.swap_every_s - took[-1]))
+
+    task = asyncio.create_task(swapping())
+    under = Outcome()
+    while not task.done():  # pieces, so that the load lasts as long as the swaps
+        piece = await drive(
+            service, queries, dataclasses.replace(load, seconds=1.0, seed=under.sent), expected
+        )
+        _add(under, piece)
+    await task
+    p99 = steady.quantile_ms(0.99), under.quantile_ms(0.99)
+    return {
+        "rate": rate,
+        "swaps": study.swaps,
+        "swap_s_median": float(np.median(took)),
+        "steady": steady.figures(study.timeout_s),
+        "under_swaps": under.figures(study.timeout_s),
+        "p99_ratio": p99[1] / p99[0],
+        "memory_mib": memory,
+        # What the C library keeps for later settles in the first ten.
+        "memory_growth_mib": memory[-1] - memory[min(10, len(memory) - 1)],
+        "snapshot_mib": _size_mib(root / names[0]),
+    }
+
+
+async def soak(service: Service, queries: list[Query], study: Study, rate: float) -> dict[str, Any]:
+    """Memory over time at a steady load; the slope is of the second half."""
+    memory, under = [], Outcome()
+    for minute in track(range(round(60 * study.soak_minutes)), "soak"):
+        load = dataclasses.replace(_load(study, rate), seconds=1.0, seed=minute)
+        _add(under, await drive(service, queries, load))
+        memory.append(resident_mib())
+    late = np.asarray(memory[len(memory) // 2 :])
+    slope = float(np.polyfit(np.arange(len(late)) / 60, late, 1)[0])
+    return {"mib_per_minute": slope, "load": under.figures(study.timeout_s), "rate": rate}
+
+
+async def measure(study: Study, console: Console) -> dict[str, Any]:
+    """All figures of a study."""
+    with contextlib.ExitStack() as stack:
+        root = stack.enter_context(_two_versions(study.snapshots))
+        service = Service.open(root, ServiceConfig(), buckets=study.buckets)
+        users = service.versions.engine.snapshot.catalogue.user_ids[:512]
+        queries = [Query(user=user) for user in users]
+        expected = _best_values(root, service.versions.engine, queries)
+        await service.start()
+        closed, peak = await capacity(service, queries, study)
+        console.print(f"{closed:,.0f} requests/s; peak goodput {peak:,.0f}/s")
+        over = await drive(service, queries, _load(study, 3 * closed))
+        figures = {
+            "capacity_per_s": closed,
+            "peak_goodput_per_s": peak,
+            "overload": over.figures(study.timeout_s),
+            "overload_goodput_share": over.goodput(study.timeout_s) / peak,
+            "swap": await swaps(service, queries, study, 0.7 * peak, expected),
+        }
+        if study.soak_minutes:
+            figures["soak"] = await soak(service, queries, study, 0.7 * peak)
+        figures["batches"] = dict(service.stats.batches)
+        figures["dispatches"] = dict(service.stats.dispatches)
+        figures["recompiles"] = service.recompiles
+        await service.stop()
+    return figures
+
+
+def main(study: Study) -> None:
+    console = Console()
+    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        figures = runner.run(measure(study, console))
+    swap, over = figures["swap"], figures["overload"]
+    table = Table("figure", "value", "bar", title=f"A service of {study.rows}-row requests")
+    table.add_row("capacity, closed loop", f"{figures['capacity_per_s']:,.0f} requests/s", "")
+    table.add_row("goodput at 3x, of its peak", f"{figures['overload_goodput_share']:.1%}", "80 %")
+    table.add_row("largest queue at 3x", f"{over['largest_queue_rows']} rows", "4,096")
+    table.add_row("failed, mixed under swaps", _failures(swap["under_swaps"]), "0, 0")
+    table.add_row("p99 under swaps / steady", f"{swap['p99_ratio']:.2f}", "1.5")
+    growth = f"{swap['memory_growth_mib']:.1f} MiB"
+    table.add_row(
+        "memory growth after ten swaps", growth, f"{swap['snapshot_mib']:.1f} MiB, one snapshot"
+    )
+    table.add_row("recompiles", str(figures["recompiles"]), "0")
+    if "soak" in figures:
+        table.add_row("soak", f"{figures['soak']['mib_per_minute']:.2f} MiB/min", "1")
+    console.print(table)
+    path = write_result(
+        FOLDER / "serving-study.json",
+        study="experiments.serving_study",
+        settings=dataclasses.asdict(study) | {"snapshots": str(study.snapshots)},
+        figures=figures,
+    )
+    console.print(f"written to {path}")
+
+
+def _failures(load: dict[str, Any]) -> str:
+    lost = load["failed"] + load["expired"] + sum(load["refused"].values())
+    return f"{lost}, {load['mixed']}"
+
+
+def _load(study: Study, rate: float) -> Load:
+    return Load(rate, study.seconds, study.rows, study.timeout_s, study.seed)
+
+
+def _add(total: Outcome, piece: Outcome) -> None:
+    for field in dataclasses.fields(Outcome):
+        if field.name == "largest_queue":
+            total.largest_queue = max(total.largest_queue, piece.largest_queue)
+        elif field.name in ("refused", "versions"):
+            getattr(total, field.name).update(getattr(piece, field.name))
+        else:
+            setattr(total, field.name, getattr(total, field.name) + getattr(piece, field.name))
+
+
+@contextlib.contextmanager
+def _two_versions(path: Path) -> Iterator[Path]:
+    """A folder with two versions of a snapshot that differ in their parameters, a little."""
+    loaded = load_snapshot(path)
+    rng = np.random.default_rng(0)
+    with tempfile.TemporaryDirectory() as folder:
+        for scale in (0.0, 0.05):
+            params = jax.tree.map(
+                lambda leaf, scale=scale: np.asarray(leaf) * np.float32(1 + scale * rng.normal()),
+                loaded.variables["params"],
+            )
+            publish(
+                folder,
+                variables=loaded.variables | {"params": params},
+                config=loaded.config,
+                schema=loaded.schema,
+                catalogue=loaded.catalogue,
+            )
+        yield Path(folder)
+
+
+def _best_values(root: Path, engine: Engine, queries: list[Query]) -> dict[str, np.ndarray]:
+    """By version, the best value of each query."""
+    best = {}
+    for version in ("00000001", "00000002"):
+        other = Engine(load_snapshot(root / version), buckets=engine.buckets, like=engine)
+        best[version] = np.array([reply.items[0].value for reply in other.recommend(queries)])
+    return best
+
+
+def _size_mib(version: Path) -> float:
+    return sum(file.stat().st_size for file in version.rglob("*")) / 2**20
+
+
+def _loop_factory() -> Any:
+    try:
+        import uvloop
+    except ImportError:
+        return None
+    return uvloop.new_event_loop
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Study, description=__doc__))
