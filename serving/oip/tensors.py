@@ -132,13 +132,24 @@ def from_json(spec: TensorSpec, shape: tuple[int, ...], data: bytes) -> Tensor:
     """
     element = str if spec.datatype == "BYTES" else _JSON_TYPES[DTYPES[spec.datatype].kind]
     values = _decoded(spec, shape, data, element)
+    if spec.datatype == "BYTES":
+        values = [value.encode() for value in values]
+    return from_values(spec, shape, values)
+
+
+def from_values(spec: TensorSpec, shape: tuple[int, ...], values: Sequence[Any]) -> Tensor:
+    """A tensor from its elements in row-major order; `shape` has passed `check`.
+
+    Raises:
+        TensorError: Not as many elements as the shape has, or one out of range.
+    """
     if (count := math.prod(shape)) != len(values):
         raise TensorError(
             f"tensor {spec.name!r} has {len(values)} elements of data; shape {list(shape)} "
             f"needs {count}"
         )
     if spec.datatype == "BYTES":
-        return Tensor(spec.name, "BYTES", shape, [value.encode() for value in values])
+        return Tensor(spec.name, "BYTES", shape, list(values))
     dtype = DTYPES[spec.datatype]
     try:
         with np.errstate(over="raise"):
