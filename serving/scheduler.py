@@ -178,7 +178,7 @@ class Scheduler:
         else:
             bucket = job.engine.bucket_for(batch.rows)
             self._times.observe(bucket, job.busy_s)
-            self._stats.batch_done(job.answer, batch.rows, bucket, batch.reason)
+            self._stats.batch_done(job.answer, batch.rows, bucket, batch.reason, job.busy_s)
             at = 0
             for piece in batch.pieces:
                 part = Part(job.answer, at, at := at + piece.stop - piece.start)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 
 import numpy as np
@@ -55,6 +55,7 @@ class Stats:
         cancelled: Requests whose client went away.
         failed: Requests of batches that failed.
         batches: By compiled size.
+        batch_seconds: Time they kept the device busy, by compiled size.
         dispatches: Batches by the reason why they left (`serving.batcher`).
         batch_rows: Rows of all batches, without padding.
         funnel: Items left after each stage, summed over all rows.
@@ -75,6 +76,9 @@ class Stats:
     cancelled: int = 0
     failed: int = 0
     batches: Counter[int] = dataclasses.field(default_factory=Counter)
+    batch_seconds: defaultdict[int, float] = dataclasses.field(
+        default_factory=lambda: defaultdict(float)
+    )
     dispatches: Counter[str] = dataclasses.field(default_factory=Counter)
     batch_rows: int = 0
     funnel: Counter[str] = dataclasses.field(default_factory=Counter)
@@ -85,9 +89,12 @@ class Stats:
     infer: Sliding = dataclasses.field(default_factory=Sliding)
     total: Sliding = dataclasses.field(default_factory=Sliding)
 
-    def batch_done(self, answer: Answer, rows: int, bucket: int, reason: str) -> None:
+    def batch_done(
+        self, answer: Answer, rows: int, bucket: int, reason: str, busy_s: float
+    ) -> None:
         """Counts a batch; `answer` is on the host, and only its first `rows` rows were asked."""
         self.batches[bucket] += 1
+        self.batch_seconds[bucket] += busy_s
         self.dispatches[reason] += 1
         self.batch_rows += rows
         for stage, counts in answer.funnel._asdict().items():
