@@ -6,7 +6,6 @@ import datetime
 import json
 import logging
 import sys
-from typing import TextIO
 
 _PLAIN = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
 # What every record has; the rest was given as `extra`.
@@ -30,20 +29,18 @@ class JsonFormatter(logging.Formatter):
         return json.dumps(fields, default=str)
 
 
-def configure(form: str = "auto", stream: TextIO | None = None) -> None:
-    """Sends all logs to one stream.
+def configure(form: str = "auto") -> None:
+    """Sends all logs to standard error.
 
     Args:
         form: "json", "text", or "auto": text on a terminal, JSON elsewhere.
-        stream: Standard error by default.
     Raises:
         ValueError: `form` is none of these.
     """
     if form not in ("auto", "json", "text"):
         raise ValueError(f"{form=} must be auto, json or text")
-    stream = stream or sys.stderr
-    is_text = form == "text" or (form == "auto" and stream.isatty())
-    handler = logging.StreamHandler(stream)
+    is_text = form == "text" or (form == "auto" and sys.stderr.isatty())
+    handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(logging.Formatter(_PLAIN) if is_text else JsonFormatter())
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
     for ours in ("serving", "silverjax"):

@@ -153,20 +153,17 @@ async def read_body(headers: Headers, receive: Receive, limits: Limits) -> bytes
     if not declared.isdigit() or int(declared) > limits.body_bytes:
         raise Refused(413, too_long)
     message: Message = await _receive_in(receive, limits.body_s)
-    body = message.get("body", b"")
-    if not message.get("more_body", False):
-        if len(body) > limits.body_bytes:
-            raise Refused(413, too_long)
-        return body
-    parts, size = [body], len(body)
+    parts = [message.get("body", b"")]
+    size = len(parts[0])
     until = time.monotonic() + limits.body_s
-    while message.get("more_body", False):
+    while size <= limits.body_bytes and message.get("more_body", False):
         message = await _receive_in(receive, until - time.monotonic())
         if message["type"] == "http.disconnect":
             raise Refused(400, "the connection closed before the body was there")
         parts.append(message.get("body", b""))
-        if (size := size + len(parts[-1])) > limits.body_bytes:
-            raise Refused(413, too_long)
+        size += len(parts[-1])
+    if size > limits.body_bytes:
+        raise Refused(413, too_long)
     return b"".join(parts)
 
 

@@ -55,7 +55,7 @@ def limited_protocol(limits: Limits) -> type[HttpToolsProtocol]:
         _header_timer: asyncio.TimerHandle | None = None
         _header_left = limits.header_bytes
 
-        def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        def connection_made(self, transport: Any) -> None:
             super().connection_made(transport)
             self._exchange = Exchange()
             if len(self.connections) > limits.connections:
