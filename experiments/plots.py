@@ -100,7 +100,7 @@ def plot_services(
                     va="center",
                     fontsize=7,
                     rotation=20,
-                    color="white" if 2 * place >= len(parts) else _INK,
+                    color="white" if 2 * place >= len(parts) else INK,
                 )
             start += took
     right.set_title("milliseconds of one batch alone", color=INK, fontsize=10)

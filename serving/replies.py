@@ -15,6 +15,7 @@ class Replies:
     Attributes:
         version: Of the snapshot.
         item_ids: External id of each catalogue row.
+        titles: Readable name of each catalogue row.
         tasks: In the order of an answer's probabilities.
     """
 
@@ -22,7 +23,7 @@ class Replies:
         self.version = snapshot.version
         self.item_ids = snapshot.catalogue.item_ids
         self.tasks = snapshot.schema.tasks
-        self._titles = snapshot.catalogue.titles
+        self.titles = snapshot.catalogue.titles
 
     def of(self, answer: Answer, fields: np.ndarray) -> list[Reply]:
         """One reply a row.
@@ -58,7 +59,7 @@ class Replies:
             Recommendation(
                 row=row,
                 item=self.item_ids[row],
-                title=self._titles[row],
+                title=self.titles[row],
                 value=value,
                 probabilities=dict(zip(self.tasks, probabilities)),
                 similarity=similarity,

@@ -82,6 +82,8 @@ def test_train_again_with_other_settings_is_refused(
     ("arguments", "message"),
     [
         (["recommend", "nowhere"], "no snapshot at nowhere"),
+        (["serve", "nowhere"], "no snapshot at nowhere"),
+        (["serve", "--host", "0.0.0.0"], "--api-key-file FILE, or --insecure"),
         (["index", "--run", "nowhere"], "holds no run; make one with: silverjax train"),
         (["data", "no-such-data"], "neither a known data set"),
         (["train", "synthetic", "--split", "random"], "split='random' must be one of"),
@@ -110,3 +112,12 @@ def test_help_teaches(command: str) -> None:
         check=True,
     )
     assert (COMMANDS[command].__doc__ or "").splitlines()[0] in done.stdout
+
+
+def test_serve_rejects_an_installation_without_its_libraries(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "uvloop", None)  # as if it were not installed
+    monkeypatch.delitem(sys.modules, "serving.launch", raising=False)
+    assert main(["serve", "snapshots"]) == 2
+    assert "pip install 'silverjax[serve]'" in capsys.readouterr().err

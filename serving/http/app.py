@@ -1,0 +1,72 @@
+"""Which operation lies at which address, on the data port and on the admin port."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from starlette.applications import Starlette
+from starlette.routing import Route
+
+from serving.http.admin import Admin
+from serving.http.endpoint import Endpoint, Guard, Handler
+from serving.http.front import Front, not_found
+from serving.security import Operation
+
+Routes = Iterable[tuple[str, str, Operation, Handler]]
+
+OPEN, INFER, METRICS = Operation.OPEN, Operation.INFER, Operation.METRICS
+
+
+def data_app(front: Front, guard: Guard) -> Starlette:
+    """The data port: everything but changing what is served."""
+    model = "/v2/models/{model}"
+    return _app(
+        guard,
+        [
+            ("POST", "/v1/recommend", INFER, front.recommend),
+            ("POST", f"{model}/infer", INFER, front.infer),
+            ("POST", f"{model}/versions/{{version}}/infer", INFER, front.infer),
+            ("GET", "/v2", INFER, front.server_metadata),
+            ("GET", "/v2/health/live", OPEN, front.live),
+            ("GET", "/v2/health/ready", OPEN, front.ready),
+            ("GET", "/v2/models/stats", METRICS, front.model_statistics),
+            ("GET", f"{model}", INFER, front.model_metadata),
+            ("GET", f"{model}/versions/{{version}}", INFER, front.model_metadata),
+            ("GET", f"{model}/config", INFER, front.model_config),
+            ("GET", f"{model}/versions/{{version}}/config", INFER, front.model_config),
+            ("GET", f"{model}/ready", OPEN, front.model_ready),
+            ("GET", f"{model}/versions/{{version}}/ready", OPEN, front.model_ready),
+            ("GET", f"{model}/stats", METRICS, front.model_statistics),
+            ("GET", f"{model}/versions/{{version}}/stats", METRICS, front.model_statistics),
+            ("POST", "/v2/repository/index", INFER, front.repository_index),
+            ("GET", "/healthz", OPEN, front.health),
+            ("GET", "/livez", OPEN, front.live),
+            ("GET", "/readyz", OPEN, front.ready),
+            ("GET", "/metrics", METRICS, front.prometheus),
+            ("GET", "/openapi.json", INFER, front.schema),
+        ],
+    )
+
+
+def admin_app(admin: Admin, guard: Guard) -> Starlette:
+    """The admin port: which snapshot is served."""
+    return _app(
+        guard,
+        [
+            ("GET", "/v1/snapshots", Operation.ADMIN, admin.snapshots),
+            ("POST", "/v1/swap", Operation.ADMIN, admin.swap),
+            ("POST", "/v1/rollback", Operation.ADMIN, admin.rollback),
+        ],
+    )
+
+
+def _app(guard: Guard, routes: Routes) -> Starlette:
+    made = []
+    for method, path, operation, handler in routes:
+        endpoint = Endpoint(path, operation, handler, guard)
+        made.append(Route(path, endpoint, methods=[method]))
+    missing = Endpoint("other", OPEN, not_found, guard)
+    app = Starlette(routes=made)
+    app.router.default = missing
+    app.router.redirect_slashes = False
+    return app
