@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 
 from silverjax.metrics import Estimate
+from silverjax.tuning import Point
 
 INK, GREY, OURS_COLOUR = "#22303c", "#9aa5b1", "#2a7f9e"
 
@@ -108,6 +109,35 @@ def plot_services(
         panel.margins(x=0.18)
         panel.spines[["top", "right"]].set_visible(False)
         panel.invert_yaxis()
+    return save(figure, path)
+
+
+def plot_tuning(
+    path: pathlib.Path, points: Sequence[Point], chosen: Point, *, batch: int
+) -> pathlib.Path:
+    """Requests per second over recall, the chosen number of clusters set off.
+
+    Args:
+        path: The PNG to write; replaced at once.
+        points: As measured by `silverjax.tuning.frontier`.
+        batch: Requests in the batch that was timed.
+    """
+    import matplotlib.figure
+
+    figure = matplotlib.figure.Figure(figsize=(6, 4), layout="constrained")
+    panel = figure.subplots()
+    speeds = {point: 1e3 * batch / point.latency_ms for point in points}
+    panel.plot([p.recall for p in points], list(speeds.values()), color=GREY, marker="o")
+    panel.plot([chosen.recall], [speeds[chosen]], color=OURS_COLOUR, marker="o", markersize=10)
+    for point, speed in speeds.items():
+        panel.annotate(
+            f"{point.probes}", (point.recall, speed), xytext=(4, 4),
+            textcoords="offset points", fontsize=8, color=INK,
+        )  # fmt: skip
+    panel.set_title(f"Clusters visited: recall and speed, batch of {batch}", color=INK, fontsize=10)
+    panel.set_xlabel("recall against brute force")
+    panel.set_ylabel("requests per second")
+    panel.spines[["top", "right"]].set_visible(False)
     return save(figure, path)
 
 

@@ -159,6 +159,65 @@ def evaluate(
     report.console.print(index_losses(figures))
 
 
+def tune(
+    snapshot: Snapshots = Path("snapshots"),
+    /,
+    *,
+    recall: float = 0.95,
+    latency_ms: float | None = None,
+    memory_mib: float | None = None,
+    queries: int = 512,
+    batch: int = 1,
+    seed: int = 0,
+) -> None:
+    """Measure recall and speed of a snapshot on this machine, and choose how far to search.
+
+    The choice is written beside the snapshot, and `silverjax recommend` and whatever else loads
+    that version use it; a chart of recall and speed is drawn there too.
+
+    Args:
+        snapshot: A published version, or the folder of all versions (the latest is taken).
+        recall: Share of the exact best candidates that the search must find.
+        latency_ms: Most milliseconds that a batch may take (median); no limit by default.
+        memory_mib: Memory for the index; chooses the width of the Bloom signature for the
+            next build.
+        queries: Users to measure with.
+        batch: Requests in a batch.
+        seed: Picks the users.
+    """
+    from experiments.plots import plot_tuning
+    from silverjax import report, tuned, tuning
+    from silverjax.snapshot import load_snapshot
+
+    with report.console.status("loading the snapshot") as status:
+        loaded = load_snapshot(snapshot)
+        index = loaded.variables["index"]["items"]
+        status.update("searching by brute force")
+        users = tuning.sample_queries(loaded, count=queries, seed=seed)
+        curve = tuning.RecallCurve(index, users, k=loaded.config.search.candidates)
+        chosen, points = tuning.frontier(
+            loaded, curve, recall=recall, batch=batch, told=status.update
+        )
+    report.console.print(report.tuning(points, chosen, curve.k, batch))
+    if latency_ms is not None:
+        tuning.check_latency(chosen, points, limit_ms=latency_ms)
+    wanted = tuning.wanted_signature(index, memory_mib)
+    if wanted is not None:
+        report.console.print(report.signature(wanted, index.bloom_bits))
+    chart = plot_tuning(tuned.path_of(loaded.path, "png"), points, chosen, batch=batch)
+    choice = tuned.Tuned(
+        manifest=tuned.seal_of(loaded.path),
+        probes=chosen.probes,
+        recall=chosen.recall,
+        recall_target=recall,
+        latency_ms=chosen.latency_ms,
+        batch=batch,
+        bloom_bits=None if wanted is None else wanted.bits,
+    )
+    path = tuned.write_tuned(loaded.path, choice)
+    report.console.print(f"{chosen.probes} clusters, written to {path}; chart: {chart}")
+
+
 def demo(
     *,
     folder: Path = Path("runs/demo"),
@@ -256,6 +315,7 @@ COMMANDS: dict[str, Any] = {
     "recommend": recommend,
     "serve": serve,
     "evaluate": evaluate,
+    "tune": tune,
     "demo": demo,
 }
 

@@ -131,5 +131,31 @@ def quality(rows: Mapping[str, Mapping[str, float]], metrics: Sequence[str], tit
     return made
 
 
+def tuning(points: Sequence[Any], chosen: Any, candidates: int, batch: int) -> Table:
+    """Points of `silverjax.tuning`, the chosen one in bold."""
+    made = table(
+        "Recall against brute force, and time of the whole function",
+        *("clusters", f"recall@{candidates}", f"ms for a batch of {batch}", "requests/s"),
+        numbers_from=0,
+    )
+    for point in points:
+        speed = 1e3 * batch / point.latency_ms
+        cells = (f"{point.probes}", f"{point.recall:.4f}", f"{point.latency_ms:.2f}")
+        style = "bold" if point == chosen else ""
+        made.add_row(*cells, f"{speed:,.0f}", style=style)
+    return made
+
+
+def signature(wanted: Any, bits_now: int) -> Text:
+    """One line about the width of the Bloom signature."""
+    line = (
+        f"Bloom signature of {wanted.bits} bits: {wanted.false_positives:.2%} false positives per "
+        f"term, index of {megabytes(wanted.index_bytes)}"
+    )
+    if wanted.bits != bits_now:
+        line += f" (now {bits_now} bits; build with --model.index.bloom-bits {wanted.bits})"
+    return Text(line)
+
+
 def megabytes(size: float) -> str:
     return f"{size / 2**20:,.1f} MiB"

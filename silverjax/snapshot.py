@@ -37,6 +37,7 @@ from silverjax.catalogue import Catalogue
 from silverjax.config import RetrieverConfig
 from silverjax.schema import Schema
 from silverjax.snapshot_errors import NoSnapshotError, SnapshotError
+from silverjax.tuned import Tuned, read_tuned
 
 _ARRAYS = "arrays"
 _COLUMNS = ("item_ids", "titles", "user_ids", "attributes", "seen")
@@ -50,10 +51,11 @@ class Snapshot:
         version: Its name, such as "00000007"; every answer carries it.
         path: Where it was loaded from.
         variables: `{"params": ..., "index": {"items": ItemIndex}}`, as published.
-        config: Settings of the model.
+        config: Settings of the model; `probes` as tuned, where that was done.
         schema: Features and tasks.
         catalogue: Ids, titles, attributes and encoded features by row, on the host (NumPy).
         manifest: The verified manifest; what the publisher added is under "info".
+        tuned: What `silverjax tune` chose for this version, if it did.
     """
 
     version: str
@@ -63,6 +65,7 @@ class Snapshot:
     schema: Schema
     catalogue: Catalogue
     manifest: dict[str, Any]
+    tuned: Tuned | None = None
 
 
 def publish(
@@ -125,8 +128,8 @@ def publish(
 def load_snapshot(path: str | os.PathLike[str]) -> Snapshot:
     """Loads one version, given its directory, or the latest of a root. Every file is verified.
 
-    Variables come back bit for bit, with their dtypes, shapes and static fields, as JAX arrays
-    on the default device.
+    What `silverjax tune` chose for the version is applied to its settings. Variables come back
+    bit for bit, with their dtypes, shapes and static fields, as JAX arrays on the default device.
 
     Raises:
         NoSnapshotError: Nothing was published there.
@@ -141,6 +144,7 @@ def load_snapshot(path: str | os.PathLike[str]) -> Snapshot:
 
     try:
         manifest = _durable.verify(folder)
+        tuned = read_tuned(folder)
         structure = read("arrays.json")
         arrays = _load_arrays(folder / _ARRAYS)
         columns = {name: read(f"catalogue/{name}.json") for name in _COLUMNS}
@@ -151,10 +155,11 @@ def load_snapshot(path: str | os.PathLike[str]) -> Snapshot:
             variables=_plain.join(
                 structure["variables"], arrays.get("variables", {}), leaf=jnp.asarray
             ),
-            config=_plain.config_from_json(RetrieverConfig, read("config.json")),
+            config=_as_tuned(_plain.config_from_json(RetrieverConfig, read("config.json")), tuned),
             schema=Schema.from_json((folder / "schema.json").read_text()),
             catalogue=Catalogue(**columns, **encoded),
             manifest=manifest,
+            tuned=tuned,
         )
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise SnapshotError(
@@ -166,6 +171,13 @@ def load_snapshot(path: str | os.PathLike[str]) -> Snapshot:
 def versions(root: str | os.PathLike[str]) -> list[Path]:
     """Directories of the versions under `root`, oldest first; none where nothing was published."""
     return _durable.versions(Path(root))
+
+
+def _as_tuned(config: RetrieverConfig, tuned: Tuned | None) -> RetrieverConfig:
+    if tuned is None:
+        return config
+    search = dataclasses.replace(config.search, probes=tuned.probes)
+    return dataclasses.replace(config, search=search)
 
 
 def _resolve(path: Path) -> Path:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import jax
 import pytest
+from matplotlib import image
 
 from silverjax.cli import COMMANDS, main
+from silverjax.snapshot import load_snapshot
 
 pytestmark = pytest.mark.usefixtures("weak_promotion")
 
@@ -121,3 +124,23 @@ def test_serve_rejects_an_installation_without_its_libraries(
     monkeypatch.delitem(sys.modules, "serving.launch", raising=False)
     assert main(["serve", "snapshots"]) == 2
     assert "pip install 'silverjax[serve]'" in capsys.readouterr().err
+
+
+def test_tune_writes_a_choice_that_recommend_uses(
+    work: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    snapshots = tmp_path / "snapshots"
+    shutil.copytree(work / "snapshots", snapshots)
+    arguments = ["tune", str(snapshots), "--recall", "0.9", "--queries", "16"]
+    assert main([*arguments, "--latency-ms", "0.000001"]) == 2
+    assert "over the limit of 1e-06 ms; even the fewest clusters" in capsys.readouterr().err
+    assert [path.name for path in snapshots.glob("*.tuned.*")] == []
+    assert main([*arguments, "--memory-mib", "100"]) == 0
+    shown = capsys.readouterr().out
+    assert "recall@" in shown
+    assert "false positives per" in shown
+    chosen = load_snapshot(snapshots).tuned
+    assert chosen is not None
+    assert chosen.recall >= 0.9 == chosen.recall_target
+    assert image.imread(snapshots / "00000001.tuned.png").size > 10_000
+    assert main(["recommend", str(snapshots), "--k", "2"]) == 0

@@ -1,0 +1,90 @@
+"""What `silverjax tune` chose, in a file beside the snapshot it was chosen for.
+
+A snapshot never changes, so the choice lies next to it: `root/00000007.tuned.json` for the
+version `root/00000007`. It names the manifest it was measured on and is used with no other.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import tempfile
+from pathlib import Path
+
+from silverjax import _durable, _plain
+from silverjax.snapshot_errors import SnapshotError
+
+
+@dataclasses.dataclass(frozen=True)
+class Tuned:
+    """A choice, and what it was measured to give.
+
+    Attributes:
+        manifest: SHA-256 of the snapshot's manifest.
+        probes: Clusters visited first, in place of the published `SearchConfig.probes`.
+        recall: Mean share of the exact best candidates that are found.
+        recall_target: What was asked for.
+        latency_ms: Median of one batch.
+        batch: Requests in that batch.
+        bloom_bits: Width of the signature that the next build should take; None keeps it.
+    """
+
+    manifest: str
+    probes: int
+    recall: float
+    recall_target: float
+    latency_ms: float
+    batch: int
+    bloom_bits: int | None = None
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.probes, int) or self.probes < 1:
+            raise ValueError(f"probes={self.probes!r} must be an integer of at least 1")
+
+
+def path_of(version: Path, kind: str = "json") -> Path:
+    """Where the choice for a version lies, or its chart (`png`)."""
+    return version.with_name(f"{version.name}.tuned.{kind}")
+
+
+def seal_of(version: Path) -> str:
+    """SHA-256 of a version's manifest, which covers every file of it."""
+    return (version / _durable.SEAL).read_text().split()[0]
+
+
+def write_tuned(version: Path, tuned: Tuned) -> Path:
+    """Puts the choice beside the version; a reader sees the old one or the new one, whole."""
+    path = path_of(version)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    aside = Path(name)
+    try:
+        with os.fdopen(handle, "w") as file:
+            json.dump(dataclasses.asdict(tuned), file, indent=1, allow_nan=False)
+            file.write("\n")
+            file.flush()
+            os.fsync(file.fileno())
+        aside.chmod(0o644)  # mkstemp leaves it to the owner alone
+        aside.replace(path)
+    except BaseException:
+        aside.unlink(missing_ok=True)
+        raise
+    return path
+
+
+def read_tuned(version: Path) -> Tuned | None:
+    """The choice for this very version; None if there is none, or if it was made for another.
+
+    Raises:
+        SnapshotError: The file is not what `write_tuned` writes.
+    """
+    path = path_of(version)
+    try:
+        tuned: Tuned = _plain.config_from_json(Tuned, json.loads(path.read_bytes()))
+    except FileNotFoundError:
+        return None
+    except (AttributeError, TypeError, ValueError) as error:
+        raise SnapshotError(
+            f"{path} is no choice of silverjax tune ({error}); delete it, or tune again"
+        ) from error
+    return tuned if tuned.manifest == seal_of(version) else None
