@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from silverjax.metrics import Estimate
 from silverjax.tuning import Point
 
-INK, GREY, OURS_COLOUR = "#22303c", "#9aa5b1", "#2a7f9e"
+INK, GREY, BLUE = "#22303c", "#9aa5b1", "#2a7f9e"
 
 
 def plot_quality(
@@ -41,7 +41,7 @@ def plot_quality(
     for panel, metric in zip(panels, metrics):
         means = [estimates[method][metric].mean for method in methods]
         errors = [_whisker(estimates[method][metric]) for method in methods]
-        colours = [OURS_COLOUR if method in ours else GREY for method in methods]
+        colours = [BLUE if method in ours else GREY for method in methods]
         panel.barh(methods, means, xerr=errors, color=colours, ecolor=INK, capsize=3)
         for row, (mean, error) in enumerate(zip(means, errors)):
             panel.annotate(
@@ -79,7 +79,7 @@ def plot_services(
     for row, (name, rounds) in enumerate(rates.items()):
         middle = statistics.median(rounds)
         reach = [[middle - min(rounds)], [max(rounds) - middle]]
-        colour = OURS_COLOUR if name.startswith("one function") else GREY
+        colour = BLUE if name.startswith("one function") else GREY
         left.barh(name, middle, xerr=reach, color=colour, ecolor=INK, capsize=3)
         left.annotate(
             f"{middle:,.0f}", (max(rounds), row), xytext=(4, 0), va="center", color=INK,
@@ -128,7 +128,7 @@ def plot_tuning(
     panel = figure.subplots()
     speeds = {point: 1e3 * batch / point.latency_ms for point in points}
     panel.plot([p.recall for p in points], list(speeds.values()), color=GREY, marker="o")
-    panel.plot([chosen.recall], [speeds[chosen]], color=OURS_COLOUR, marker="o", markersize=10)
+    panel.plot([chosen.recall], [speeds[chosen]], color=BLUE, marker="o", markersize=10)
     for point, speed in speeds.items():
         panel.annotate(
             f"{point.probes}", (point.recall, speed), xytext=(4, 4),
@@ -146,7 +146,7 @@ def _whisker(estimate: Estimate) -> float:
 
 
 def save(figure: object, path: pathlib.Path) -> pathlib.Path:
-    """Writes a figure as PNG; a reader sees the old file or the new."""
+    """Writes a figure as a PNG; a reader sees the old file or the new one, never half of it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder:
         aside = pathlib.Path(folder) / path.name

@@ -56,15 +56,15 @@ class Evidence:
         change = abs(window.arrivals - expected)
         return self.seconds > 0 and change > max(0.3 * expected, 5 * math.sqrt(expected + 1))
 
-    def add(self, window: Window, target_s: float) -> None:
+    def add(self, window: Window, target_s: float, *, after: float = 0.0) -> None:
         """Takes in a window.
 
         What was queued before the setting came into force says nothing of it, so lateness is
-        counted once the target's time has passed and the queue has stopped shrinking.
+        counted once `after` seconds have passed and the queue has stopped shrinking.
         """
         left = window.shed + len(window.latencies)
         shrinks = left - window.arrivals > 3 * math.sqrt(window.arrivals + 1)
-        if self.seconds >= target_s and (self.requests or not shrinks):
+        if self.seconds >= after and (self.requests or not shrinks):
             self.late += window.shed + int((window.latencies > target_s).sum())
             self.requests += left
             self.batches += len(window.batch_rows)

@@ -45,6 +45,7 @@ __all__ = ["Decision", "HillClimbConfig", "HillClimber", "Window"]
 
 _SETTLED = 4  # windows
 _LOST = 0.9  # share over target beyond which nothing is learned from it
+_QUEUE = 8  # targets' time that a queue may need to empty
 _BETTER = 0.02  # share of the requests in time, by which a setting must be better to be tried
 
 
@@ -61,6 +62,7 @@ class HillClimber:
         self._outcomes: dict[Setting, Outcome] = {}
         self._trial = False  # the setting in force is being tried
         self._window = self._moved = 0
+        self._flush = config.target_s
         self._rng = np.random.default_rng(config.seed)
         self._explore_at = self._next_exploration()
         self._reason = "start"
@@ -106,7 +108,7 @@ class HillClimber:
         if self._seen.differs(window):
             load = window.arrivals / window.duration
             self._again(f"the load went from {self._seen.load:.0f} to {load:.0f} requests/s")
-        self._seen.add(window, self.config.target_s)
+        self._seen.add(window, self.config.target_s, after=self._flush)
 
     def _decide(self) -> None:
         missed, met = self._seen.judge(self.config.percentile, self.config.risk)
@@ -141,7 +143,7 @@ class HillClimber:
         best = max(others, key=lambda s: worth[s])
         said = f"{100 * late:.1f} % over target at {load:.0f} requests/s"
         if best != self._at and worth[best][0] > (1 + _BETTER) * worth[self._at][0]:
-            self._go(best, f"{said}: stepping back")
+            self._go(best, f"{said}: trying what should be better", missed=True)
         else:
             self._reason = f"{said}: the best of what was tried"
             self._seen = Evidence()
@@ -149,17 +151,19 @@ class HillClimber:
     def _worth(self, setting: Setting, load: float) -> tuple[float, float]:
         """Requests per second in time at this load: as measured, or as hoped for.
 
-        Far beyond its capacity a setting answers everything late, and what was measured cannot
-        tell it from others; then the hope counts. Between equals the cautious rate decides.
+        Beyond its capacity a setting answers everything late, and only the hope tells it from
+        others like it. Between equals the cautious rate decides.
         """
         cautious = self._headroom.rate(setting, slope=1.0, residual=1.0)
         hope = self._headroom.rate(setting, slope=0.0, residual=0.0)
         if math.isnan(hope):  # an executor that never ran: nothing speaks against it
             return load, 0.0
         outcome = self._tried_at(setting, load)
-        if outcome and (hope > load or outcome.late_share < _LOST):
-            return load * (1 - outcome.late_share), cautious
-        return min(hope, load), cautious
+        if outcome is None:
+            return min(hope, load), cautious
+        if outcome.late_share > _LOST and hope < load:
+            return (1 - _LOST) * hope, cautious
+        return load * (1 - outcome.late_share), cautious
 
     def _tried_at(self, setting: Setting, load: float) -> Outcome | None:
         outcome = self._recent(setting)
@@ -245,9 +249,12 @@ class HillClimber:
         ]
         return [one for one in near if one in set(self._headroom.settings)]
 
-    def _go(self, setting: Setting, reason: str) -> None:
+    def _go(self, setting: Setting, reason: str, *, missed: bool = False) -> None:
         self._at, self._reason, self._moved = setting, reason, self._window
         self._seen, self._trial = Evidence(), False
+        # Where the target was missed a queue of about the target's length is left behind, and
+        # what the new setting can spare empties it.
+        self._flush = (_QUEUE if missed else 1) * self.config.target_s
 
     def _again(self, why: str) -> None:
         """The ground has moved: what was found out has to be found out anew."""

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from experiments.plots import GREY, INK, OURS_COLOUR, save
+from experiments.plots import BLUE, GREY, INK, save
 from experiments.search.systems import OURS
 from experiments.search.tuning import Setting
 
@@ -151,7 +151,7 @@ def plot_frontier(path: pathlib.Path, figures: Sequence[Figure], *, title: str) 
             panel.plot(
                 *zip(*points),
                 marker="os^DvPX<>"[number % 9],
-                color=OURS_COLOUR if ours else GREY,
+                color=BLUE if ours else GREY,
                 linewidth=2.5 if ours else 1.0,
                 label=method,
             )

@@ -60,8 +60,8 @@ def test_false_alarms_stay_within_the_risk() -> None:
 def test_lateness_counts_once_the_queue_of_before_is_gone() -> None:
     seen = Evidence()
     slow, fast = np.full(300, 0.3), np.full(100, 0.01)
-    seen.add(window(slow, arrivals=100), 0.1)  # right after the change
-    seen.add(window(slow, arrivals=100), 0.1)  # three leave for one that comes
+    seen.add(window(slow, arrivals=100), 0.1, after=0.1)  # right after the change
+    seen.add(window(slow, arrivals=100), 0.1, after=0.1)  # three leave for one that comes
     assert (seen.requests, seen.late) == (0, 0)
     seen.add(window(fast, arrivals=100), 0.1)
     assert (seen.requests, seen.late) == (100, 0)

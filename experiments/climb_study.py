@@ -1,0 +1,144 @@
+"""Does the hill climber reach the best batch limit, and does it hold the target as load changes?
+
+python -m experiments.climb_study            # 1,000 random curves, four systems; about an hour
+python -m experiments.climb_study --quick    # 20 curves, one system; about two minutes
+
+Everything is simulated, with the very climber that serves; see `climb_curves`, `climb_workloads`.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import dataclasses
+import multiprocessing
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import tyro
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+
+from experiments.climb_curves import Found, study_curve
+from experiments.climb_plot import plot_climb
+from experiments.climb_workloads import SYSTEMS, Outcome, compare
+from experiments.policies import Climbing
+from experiments.results import FOLDER, write_result
+
+NEAR = 0.95
+
+
+@dataclasses.dataclass(frozen=True)
+class Study:
+    """What to simulate.
+
+    Attributes:
+        curves: Random latency curves.
+        seconds: Simulated, of each workload.
+        load: Peak of the workloads, as a share of the highest rate a fixed limit carries.
+        workers: Processes.
+        seed: Of everything.
+        quick: 20 curves, one system, 30 s.
+    """
+
+    curves: int = 1_000
+    seconds: float = 60.0
+    load: float = 0.9
+    workers: int = 2
+    seed: int = 0
+    quick: bool = False
+
+
+def study_curves(study: Study, progress: Progress) -> list[Found]:
+    """All random curves, spread over processes."""
+    task = progress.add_task("random curves", total=study.curves)
+    found = []
+    # Not forked: this process may have started threads.
+    context = multiprocessing.get_context("spawn")
+    with concurrent.futures.ProcessPoolExecutor(study.workers, mp_context=context) as pool:
+        first = study.seed * 10_000_000
+        for one in pool.map(study_curve, range(first, first + study.curves), chunksize=5):
+            found.append(one)
+            progress.advance(task)
+    return found
+
+
+def curve_figures(found: list[Found]) -> dict[str, Any]:
+    """Shares of curves within 5 % of the best, and how far off the others are."""
+    tuned = np.array([one.tuned_share for one in found])
+    online = np.array([one.online_share for one in found])
+    return {
+        "curves": len(found),
+        "tuned_within_5_percent": float(np.mean(tuned >= NEAR)),
+        "online_within_5_percent": float(np.mean(online >= NEAR)),
+        "tuned_mean": float(tuned.mean()),
+        "online_mean": float(online.mean()),
+        "tuned_first_percentile": float(np.quantile(tuned, 0.01)),
+        "online_first_percentile": float(np.quantile(online, 0.01)),
+    }
+
+
+def relative(outcomes: Mapping[str, Outcome]) -> dict[str, float]:
+    """Goodput of each policy as a share of the best fixed limit's."""
+    best = max(one.goodput for name, one in outcomes.items() if name.startswith("fixed "))
+    return {name: one.goodput / best for name, one in outcomes.items()}
+
+
+def table(system: str, by_workload: Mapping[str, Mapping[str, Outcome]]) -> Table:
+    """Goodput against the best fixed limit, and recovery after the step."""
+    shown = Table("policy", *by_workload, "met again after the step", title=system)
+    shares = {workload: relative(outcomes) for workload, outcomes in by_workload.items()}
+    for name in next(iter(shares.values())):
+        seconds = by_workload["x4 step"][name].recovery_s
+        shown.add_row(
+            name,
+            *[f"{share[name]:.3f}" for share in shares.values()],
+            "never" if seconds is None else f"{seconds:.0f} s",
+        )
+    return shown
+
+
+def main(study: Study) -> None:
+    console = Console()
+    systems = dict(SYSTEMS)
+    if study.quick:
+        study = dataclasses.replace(study, curves=20, seconds=30.0)
+        systems = {"processor": systems["processor"]}
+    outcomes: dict[str, dict[str, dict[str, Outcome]]] = {}
+    with Progress(console=console) as progress:
+        figures = curve_figures(study_curves(study, progress))
+        task = progress.add_task("workloads", total=len(systems))
+        for name, system in systems.items():
+            outcomes[name] = {}
+            for workload, policy_name, one, policy, run in compare(
+                system, seconds=study.seconds, load=study.load, seed=study.seed
+            ):
+                outcomes[name].setdefault(workload, {})[policy_name] = one
+                if (workload, policy_name) == ("x4 step", "hill climber, cold"):
+                    assert isinstance(policy, Climbing)
+                    path = FOLDER / f"climb-{name.replace(' ', '-')}.png"
+                    plot_climb(
+                        path, run, policy.trace, target=system.target, title=f"{name}, load x4"
+                    )
+            progress.advance(task)
+    for name, by_workload in outcomes.items():
+        console.print(table(name, by_workload))
+    console.print(figures)
+    path = write_result(
+        FOLDER / f"climb-study{'-quick' if study.quick else ''}.json",
+        study="experiments.climb_study",
+        settings=dataclasses.asdict(study),
+        figures={
+            "curves": figures,
+            "workloads": outcomes,
+            "goodput_relative_to_best_fixed": {
+                name: {w: relative(o) for w, o in by.items()} for name, by in outcomes.items()
+            },
+        },
+    )
+    console.print(f"written to {path}")
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Study, description=__doc__))
