@@ -218,6 +218,55 @@ def tune(
     report.console.print(f"{chosen.probes} clusters, written to {path}; chart: {chart}")
 
 
+def load(
+    url: Annotated[str, tyro.conf.Positional] = "http://127.0.0.1:8000",
+    /,
+    *,
+    rate: float = 100.0,
+    seconds: float = 30.0,
+    profile: Literal["constant", "step", "ramp", "sine"] = "constant",
+    factor: float = 4.0,
+    sizes: str = "fixed:1",
+    users: int = 943,
+    k: int = 10,
+    where: str = "",
+    target_ms: float = 100.0,
+    seed: int = 0,
+    api_key_file: Path | None = None,
+    out: Path | None = None,
+) -> None:
+    """Send Poisson load to a service, whatever it does, and report latency and goodput.
+
+    Latency counts from the time at which a request was due, so a service (or this program) that
+    lags cannot hide it.
+
+    Args:
+        url: Of `silverjax serve`.
+        rate: Requests per second; the mean of a sine, otherwise where the load begins.
+        seconds: How long.
+        profile: `step` goes to `factor` times the rate after a third, `ramp` gets there in a
+            straight line, `sine` swings as far as that.
+        factor: See `profile`.
+        sizes: Rows of a request: `fixed:N`, `mlperf`, `kairos` or `lognormal`.
+        users: User ids are drawn from 1 to this.
+        k: Items asked for.
+        where: Filter of every request.
+        target_ms: Latency within which an answer counts as good.
+        seed: Same seed, same load.
+        api_key_file: File that holds the service's API key.
+        out: Folder for load.json and load.png.
+    """
+    try:
+        from serving.load.main import Load, load_command
+    except ModuleNotFoundError as error:
+        raise ValueError(f"{error.name} is missing: pip install 'silverjax[serve]'") from error
+    key = api_key_file.read_text().strip() if api_key_file else None
+    load_command(
+        url,
+        Load(rate, seconds, profile, factor, sizes, users, k, where, target_ms, seed, key, out),
+    )
+
+
 def demo(
     *,
     folder: Path = Path("runs/demo"),
@@ -316,6 +365,7 @@ COMMANDS: dict[str, Any] = {
     "serve": serve,
     "evaluate": evaluate,
     "tune": tune,
+    "load": load,
     "demo": demo,
 }
 
