@@ -11,6 +11,8 @@ import uvloop
 
 from serving import logs
 from serving.config import ServiceConfig
+from serving.hill_climb import HillClimber
+from serving.hill_climb_config import HillClimbConfig
 from serving.server import Server, ServerConfig, raise_file_limit
 from serving.service import Service
 
@@ -22,12 +24,19 @@ def launch(
     server_config: ServerConfig,
     service_config: ServiceConfig,
     *,
+    target_s: float | None,
     batch_sizes: Sequence[int],
     k: int | None,
     log_format: str,
 ) -> None:
     """Serves until SIGTERM or SIGINT.
 
+    Args:
+        target_s: Within which 99 of 100 requests are to be answered; the batch limit is climbed
+            to carry most within it. `None` leaves the limit at the largest size.
+        batch_sizes: To compile.
+        k: Most items a request may ask for; `None` is the snapshot's own.
+        log_format: See `logs.configure`.
     Raises:
         SnapshotError: No version can serve.
         ValueError, OSError: A setting that cannot be used; a port that is taken.
@@ -35,7 +44,11 @@ def launch(
     logs.configure(log_format)
     raise_file_limit()
     log.info("loading %s and compiling for batches of %s", snapshot, list(batch_sizes))
-    service = Service.open(snapshot, service_config, buckets=batch_sizes, k=k)
+    climber = None
+    if target_s is not None:
+        ladder = tuple(sorted(set(batch_sizes)))
+        climber = HillClimber(HillClimbConfig(ladder, target_s))
+    service = Service.open(snapshot, service_config, climber, buckets=batch_sizes, k=k)
     server = Server(service, server_config)
     uvloop.run(_run(server))
 

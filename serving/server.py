@@ -108,7 +108,11 @@ class Server:
         if config.grpc_port is not None:
             await self._listen_grpc(config.grpc_port, GrpcFront(front.model, metrics, guard))
         await asyncio.gather(*(server.listening.wait() for server, _ in self._http))
-        await self.service.start()
+        try:
+            await self.service.start()
+        except BaseException:
+            await self._close()
+            raise
         log.info("ready", extra={"snapshot_version": self.service.version, **self.urls})
 
     async def run(self, told: Callable[[], None]) -> None:
@@ -128,13 +132,17 @@ class Server:
     async def stop(self) -> None:
         """Takes no new requests, answers those that are there, and ends."""
         log.info("stopping", extra={"queue_rows": self.service.queue_rows})
+        await self._close()
+        await self.service.stop()
+        log.info("stopped")
+
+    async def _close(self) -> None:
+        """Closes the ports; what came through them is answered first."""
         for server, _ in self._http:
             server.should_exit = True
         if self._grpc is not None:
             await self._grpc.stop(self.service.config.drain_s)
         await asyncio.gather(*(task for _, task in self._http))
-        await self.service.stop()
-        log.info("stopped")
 
     def _on_signal(self, number: int, stopping: asyncio.Event) -> None:
         if stopping.is_set():

@@ -299,6 +299,8 @@ def serve(
     tls_cert: Path | None = None,
     tls_key: Path | None = None,
     insecure: bool = False,
+    target_p99_ms: float = 50.0,
+    mode: Literal["online", "fixed"] = "online",
     batch_sizes: tuple[int, ...] = (1, 8, 64),
     k: int | None = None,
     timeout_ms: float = 1000.0,
@@ -320,6 +322,9 @@ def serve(
         tls_cert: Certificate chain (PEM).
         tls_key: Private key (PEM).
         insecure: Listen to a network without keys.
+        target_p99_ms: Time within which 99 of 100 requests are to be answered.
+        mode: online moves the batch size to what carries most within the target; fixed keeps it
+            at the largest.
         batch_sizes: Batch sizes to compile.
         k: Most items a request may ask for; the default is the snapshot's.
         timeout_ms: Time of a request that names none.
@@ -351,6 +356,7 @@ def serve(
             triton_metrics=metrics_compat == "triton",
         ),
         ServiceConfig(timeout_s=timeout_ms / 1e3, watch_s=watch_s),
+        target_s=target_p99_ms / 1e3 if mode == "online" else None,
         batch_sizes=batch_sizes,
         k=k,
         log_format=log_format,

@@ -85,8 +85,9 @@ def test_train_again_with_other_settings_is_refused(
     ("arguments", "message"),
     [
         (["recommend", "nowhere"], "no snapshot at nowhere"),
-        (["serve", "nowhere"], "no snapshot at nowhere"),
+        (["serve", "nowhere", "--mode", "fixed"], "no snapshot at nowhere"),
         (["serve", "--host", "0.0.0.0"], "--api-key-file FILE, or --insecure"),
+        (["serve", "--target-p99-ms", "0"], "target_s=0.0 must be a positive number"),
         (["index", "--run", "nowhere"], "holds no run; make one with: silverjax train"),
         (["data", "no-such-data"], "neither a known data set"),
         (["train", "synthetic", "--split", "random"], "split='random' must be one of"),
