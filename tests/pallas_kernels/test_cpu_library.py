@@ -6,6 +6,7 @@ import functools
 import logging
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -83,7 +84,7 @@ def test_rejects_unknown_instructions(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_rejects_instructions_that_this_cpu_lacks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cpu_library, "INSTRUCTIONS", (*INSTRUCTIONS, "amx"))
     with pytest.raises(NotImplementedError, match="this CPU lacks the instruction set 'amx'"):
-        cpu.filtered_search(*SMALL, k=1, probes=1, max_probes=1, instructions="amx")
+        cpu.filtered_search(*SMALL, k=1, probes=1, max_probes=1, recall=0.95, instructions="amx")
 
 
 SMALL = Spec(clusters=1, slots=8, dim=16, queries=1, probes=1, k=1).make()
@@ -95,14 +96,16 @@ SMALL = Spec(clusters=1, slots=8, dim=16, queries=1, probes=1, k=1).make()
 def test_many_threads_give_the_same_answer(queries: int, name: str) -> None:
     """Enough work for XLA's whole pool: few queries share their probes out, many themselves."""
     case = Spec(clusters=96, slots=256, dim=64, queries=queries, probes=64, k=300, columns=0)
-    args = case.make()
-    sizes = {"k": case.k, "probes": case.probes, "max_probes": case.clusters}
-    answer = cpu.filtered_search(*args, **sizes, instructions=name)
+    answer = cpu.filtered_search(*case.make(), **sizes_of(case), instructions=name)
     for got, wanted in zip(answer, expected_of(queries, case), strict=True):
         np.testing.assert_array_equal(np.asarray(got), wanted)
 
 
 @functools.cache
 def expected_of(queries: int, case: Spec) -> list[np.ndarray]:
-    sizes = {"k": case.k, "probes": case.probes, "max_probes": case.clusters}
-    return [np.asarray(part) for part in reference.filtered_search(*case.make(), **sizes)]
+    answer = reference.filtered_search(*case.make(), **sizes_of(case))
+    return [np.asarray(part) for part in answer]
+
+
+def sizes_of(case: Spec) -> dict[str, Any]:
+    return {"k": case.k, "probes": case.probes, "max_probes": case.most, "recall": case.recall}
