@@ -24,6 +24,7 @@ from experiments import readme
 BENCHMARKS = (
     "experiments.index_scale",
     "experiments.int8_recall",
+    "experiments.filter_probe_bench",
     "experiments.search_bench --data glove --threads 1",
     "experiments.search_bench --data glove --threads 2",
     "experiments.search_bench --data mixture --threads 1",

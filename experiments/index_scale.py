@@ -18,6 +18,7 @@ from rich.console import Console
 from rich.table import Table
 
 import silverjax
+from experiments.filter_corpus import attributes_of
 from experiments.results import FOLDER, write_result
 from experiments.search.data import mixture
 
@@ -42,22 +43,11 @@ class Study:
 
 
 def corpus(study: Study) -> tuple[np.ndarray, dict[str, list[Any]]]:
-    """A mixture of noisy clumps; language, country, 1 to 5 categories, creator."""
+    """A mixture of noisy clumps, with the attributes of a catalogue."""
     rng = np.random.default_rng(study.seed)
     n = study.items
     points = mixture(n, study.dim, rng)
-
-    def skewed(values: int, size: int) -> np.ndarray:
-        return np.minimum(rng.zipf(1.3, size) - 1, values - 1)
-
-    sizes = rng.integers(1, 6, n)
-    categories = np.split(skewed(1_000, int(sizes.sum())), np.cumsum(sizes)[:-1])
-    return points, {
-        "language": [f"l{v}" for v in skewed(40, n)],
-        "country": [f"c{v}" for v in skewed(200, n)],
-        "category": [each.tolist() for each in categories],
-        "creator": rng.integers(0, 100_000, n).tolist(),
-    }
+    return points, attributes_of(n, rng)
 
 
 def peak_gib() -> float:

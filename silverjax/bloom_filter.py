@@ -1,9 +1,8 @@
 """Stage 4, eligibility: terms to bit rows at index build.
 
 A term of the signature sets `hashes` of its item's `bloom_bits` bits, so a reader of those bits
-sees every item that has the term and a few that have not: a false positive with probability
-`(1 - (1 - 1 / bits) ** (hashes * terms)) ** hashes` (Bloom, CACM 1970). The few are found out
-by reading the item's own term list (`pallas_kernels.filtered_search`).
+sees every item that has the term and a few that have not. The few are found out by reading the
+item's own term list (`pallas_kernels.filtered_search`).
 """
 
 from __future__ import annotations
@@ -17,17 +16,25 @@ from pallas_kernels.bloom_probe.api import BLOCK
 def bloom_rows(
     digests: UInt32[np.ndarray, "*terms 4"], bits: int, hashes: int
 ) -> Int[np.ndarray, "*terms hashes"]:
-    """Signature bits of each term, all different, by double hashing (Kirsch and Mitzenmacher).
+    """Signature bits of each term, drawn independently (so two may be the same).
 
-    `bits` is a multiple of 32 and the stride is odd, so the first 32 bits of a walk differ.
+    Double hashing would be shorter, but a narrow signature has few different walks: of 32 bits,
+    two terms in 250 shared all theirs, many times the false positives of the formula. The
+    numbers are those of splitmix64 (Steele, Lea and Flood, OOPSLA 2014).
     """
-    first = digests[..., 0].astype(np.int64)
-    stride = digests[..., 1].astype(np.int64) | 1
-    return (first[..., None] + np.arange(hashes) * stride[..., None]) % bits
+    seed = digests[..., 0].astype(np.uint64) << np.uint64(32) | digests[..., 1].astype(np.uint64)
+    x = seed[..., None] + np.arange(1, hashes + 1, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)
+    x = (x ^ x >> np.uint64(30)) * np.uint64(0xBF58476D1CE4E5B9)
+    x = (x ^ x >> np.uint64(27)) * np.uint64(0x94D049BB133111EB)
+    x = (x ^ x >> np.uint64(31)) >> np.uint64(32)
+    return (x * np.uint64(bits) >> np.uint64(32)).astype(np.int64)
 
 
-def false_positive_rate(terms: float, bits: int, hashes: int) -> float:
-    """Chance that an item of `terms` signature terms seems to have one that it has not."""
+def false_positive_rate(terms: int, bits: int, hashes: int) -> float:
+    """Chance that an item of `terms` signature terms seems to have one that it has not.
+
+    `(1 - (1 - 1 / bits) ** (hashes * terms)) ** hashes` (Bloom, CACM 1970).
+    """
     return float((1 - (1 - 1 / bits) ** (hashes * terms)) ** hashes)
 
 

@@ -117,7 +117,7 @@ def test_manifest_that_leaves_the_snapshot_is_refused(copy: Path, name: str) -> 
 
 def test_unknown_format_is_refused(copy: Path) -> None:
     reseal(copy, format_version=2)
-    with pytest.raises(UnknownFormatError, match="has snapshot format 2; .* reads 1"):
+    with pytest.raises(UnknownFormatError, match="has snapshot format 2; .* reads 3"):
         silverjax.load_snapshot(copy)
 
 

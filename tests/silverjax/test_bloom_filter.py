@@ -1,0 +1,51 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from silverjax.bloom_filter import bloom_rows, false_positive_rate
+
+DIGESTS = np.random.default_rng(0).integers(0, 2**32, (60_000, 4), dtype=np.uint32)
+
+
+@pytest.mark.parametrize(("bits", "hashes"), [(32, 1), (32, 4), (96, 3), (4_096, 16)])
+def test_bits_are_equally_likely_at_every_place(bits: int, hashes: int) -> None:
+    rows = bloom_rows(DIGESTS, bits, hashes)
+    assert rows.shape == (len(DIGESTS), hashes)
+    for place in range(hashes):
+        counts = np.bincount(rows[:, place], minlength=bits)
+        assert len(counts) == bits
+        expected = len(DIGESTS) / bits
+        # Seven standard deviations, so that no bit of any case is out by chance.
+        assert np.abs(counts - expected).max() < 7 * np.sqrt(expected)
+
+
+def test_a_pair_of_bits_says_nothing_of_the_next() -> None:
+    drawn = bloom_rows(DIGESTS, 32, 3) // 8  # 4 x 4 x 4 cells
+    counts = np.bincount(drawn @ np.array([16, 4, 1]), minlength=64)
+    expected = len(DIGESTS) / 64
+    assert np.abs(counts - expected).max() < 6 * np.sqrt(expected)
+
+
+@pytest.mark.parametrize(("bits", "hashes"), [(32, 4), (32, 2), (64, 3)])
+@pytest.mark.parametrize("terms", [1, 3, 6])
+def test_false_positives_are_what_the_formula_says(bits: int, hashes: int, terms: int) -> None:
+    rows = bloom_rows(DIGESTS, bits, hashes)
+    signatures = np.zeros((10_000, bits), bool)
+    for place in range(terms):
+        own = rows[10_000 * (place % 5) :][:10_000]
+        np.put_along_axis(signatures, np.roll(own, 17 * place, axis=0), True, axis=1)
+    asked = rows[50_000:]
+    hits = trials = 0
+    for shift in range(100):
+        these = np.roll(asked, shift, axis=0)
+        hits += int(np.take_along_axis(signatures, these, axis=1).all(axis=1).sum())
+        trials += len(these)
+    expected = false_positive_rate(terms, bits, hashes)
+    # A fifth of the rate, or what chance does to counts as small as these.
+    assert abs(hits / trials - expected) < max(0.2 * expected, 6 * np.sqrt(expected / trials))
+
+
+def test_no_terms_have_no_false_positives() -> None:
+    assert false_positive_rate(0, 64, 4) == 0.0
+    assert false_positive_rate(10_000, 32, 4) == pytest.approx(1.0)
