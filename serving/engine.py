@@ -69,12 +69,6 @@ class Engine:
         self.buckets = tuple(sorted(set(buckets)))
         self.k = k
         self.retriever = Retriever(snapshot.schema, config)
-        catalogue = snapshot.catalogue
-        params = snapshot.variables["params"]
-        try:
-            check_params(self.retriever, params, catalogue.users_at([-1]), catalogue.items)
-        except ValueError as error:
-            raise SnapshotError(f"{snapshot.path} cannot serve: {error}") from error
         self.replies = Replies(snapshot)
         self._encoder = Encoder(snapshot, largest_k=self.sizes.k, excluded=self.sizes.excluded)
         # What a program is compiled for; any snapshot that agrees in all of it may run it.
@@ -83,6 +77,8 @@ class Engine:
         known: dict[int, Any] = (
             like._programs if like is not None and like._fits == self._fits else {}
         )
+        if not known:
+            self._check_params()
         missing = [size for size in self.buckets if size not in known]
         self._programs: dict[int, Any] = known | {size: self._compile(size) for size in missing}
         self.compiled = len(missing)
@@ -157,6 +153,14 @@ class Engine:
         """The padded batch of some queries."""
         rows = self.encode(queries)
         return self._encoder.assemble([(rows, 0, len(rows))], size)
+
+    def _check_params(self) -> None:
+        """Says what is wrong before a trace does; where programs fit, parameters do."""
+        users, items = self.request([], 1).users, self.snapshot.catalogue.items
+        try:
+            check_params(self.retriever, self.snapshot.variables["params"], users, items)
+        except ValueError as error:
+            raise SnapshotError(f"{self.snapshot.path} cannot serve: {error}") from error
 
     def _compile(self, size: int) -> Any:
         # Shapes, not arrays: what JAX keeps of a lowering must not hold a snapshot.

@@ -36,13 +36,14 @@ def open_newest(
     Returns:
         The engine, and what was wrong with newer versions (`None` if nothing).
     Raises:
-        SnapshotError, ValueError: No version can serve; says what is wrong with the newest.
+        SnapshotError: No version can serve; says what is wrong with the newest.
+        ValueError: `buckets` or `k` is out of range.
     """
-    wrong: Exception | None = None
+    wrong: SnapshotError | None = None
     for version in reversed(versions(path) or [Path(path)]):
         try:
             engine = Engine(load_snapshot(version), buckets=buckets, k=k)
-        except (SnapshotError, ValueError) as error:
+        except SnapshotError as error:
             log.error("snapshot %s was refused: %s", version.name, error)
             wrong = wrong or error
         else:
