@@ -74,7 +74,7 @@ class Study:
     peer_clusters: tuple[int, ...] = (1_024, 4_096)
     k: int = 100
     probes: int = 32
-    filtered_recall: float = 0.95
+    filtered_recall: float = 0.98
     filters: int = 64
     batches: tuple[int, ...] = (1, 32)
     rounds: int = 7

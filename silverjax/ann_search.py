@@ -49,7 +49,7 @@ def search(
     k: int,
     probes: int,
     max_probes: int | None = None,
-    filtered_recall: float = 0.95,
+    filtered_recall: float = 0.98,
     exclude: ArrayLike | None = None,
     rescore: float | None = None,
     backend: str | None = None,

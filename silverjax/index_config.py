@@ -117,7 +117,7 @@ class SearchConfig:
     k: int = 20
     candidates: int = 256
     probes: int = 8
-    filtered_recall: float = 0.95
+    filtered_recall: float = 0.98
     excluded: int = 1_024
 
     def __post_init__(self) -> None:

@@ -38,7 +38,7 @@ def filtered_search(
     k: int,
     probes: int,
     max_probes: int | None = None,
-    recall: float = 0.95,
+    recall: float = 0.98,
     backend: str | None = None,
 ) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
     """Keeps the best `k` slots, among those that pass, of the clusters of highest affinity.

@@ -17,10 +17,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-UNIT = 4096
+UNIT = 2**16  # fine enough for the far tail of a million slots: 1 / UNIT is that at 4.2 deviations
 GROWTH = 4  # times more slots than before, at most, before the rule is asked again
-_STEPS, _END = 8, 4  # steps per standard deviation; beyond 4 of them nothing is expected
-_COUNTED = 2**18  # slots of a cluster that count: with UNIT, a product stays within 2**30
+_STEPS, _END = 8, 5  # steps per standard deviation; beyond 5 of them nothing is expected
+_COUNTED = 2**14  # slots of a cluster that count: with UNIT, a product stays within 2**30
 _CEILING = 2**30  # of sums; what is allowed lies below
 
 # Per step of (t - a) / spread from -_END: at its lower end, which errs towards going on.

@@ -35,7 +35,7 @@ std::unique_ptr<T[]> array(int64_t size, Draw next) {
   return values;
 }
 
-constexpr int64_t kUnit = 4096;  // reach.py: UNIT
+constexpr int64_t kUnit = 65536;  // reach.py: UNIT
 
 // The upper tail of the normal distribution, as reach.py makes it.
 std::array<int32_t, 2 * kTailEnd> make_tail() {
@@ -225,8 +225,8 @@ int64_t further(const Search& s, int64_t b, const std::vector<int64_t>& order,
   for (size_t n = 0; n < order.size(); ++n) {
     const int64_t at_pair = b * s.C + order[n];
     const float deviations = (least - s.affinity[at_pair]) / s.spread[at_pair];
-    const double step = std::clamp(std::floor(8.0 * deviations), -32.0, 31.0);
-    expected.push_back(counts[order[n]] * tail[static_cast<int>(step) + 32]);
+    const double step = std::clamp(std::floor(8.0 * deviations), -40.0, 39.0);
+    expected.push_back(counts[order[n]] * tail[static_cast<int>(step) + 40]);
     if (static_cast<int64_t>(n) < at) passed += counts[order[n]];
     else left += expected.back();
   }

@@ -166,15 +166,15 @@ def filtered_search(
 
 
 def _room(recall: float, k: int) -> int:
-    return int((1 - recall) * k * 4096)
+    return int((1 - recall) * k * 65536)
 
 
 def _expected(deviations: np.ndarray, counts: np.ndarray) -> list[int]:
-    """Slots expected over the k-th score, in 4096ths: the normal tail at steps of an eighth."""
-    near = np.clip(deviations, -4, 4).tolist()
-    steps = [min(31 / 8, math.floor(8 * x) / 8) for x in near]
-    tails = [round(4096 * (1 - math.erf(x / math.sqrt(2))) / 2) for x in steps]
-    return [min(int(n), 2**18) * tail for n, tail in zip(counts, tails, strict=True)]
+    """Slots expected over the k-th score, in 65536ths: the normal tail at steps of an eighth."""
+    near = np.clip(deviations, -5, 5).tolist()
+    steps = [min(39 / 8, math.floor(8 * x) / 8) for x in near]
+    tails = [round(65536 * (1 - math.erf(x / math.sqrt(2))) / 2) for x in steps]
+    return [min(int(n), 2**14) * tail for n, tail in zip(counts, tails, strict=True)]
 
 
 def _grown(counts: np.ndarray, at: int) -> int:

@@ -88,7 +88,7 @@ def test_filtered_search_reaches_the_recall_that_was_asked_for(
 ) -> None:
     arguments = (index, queries, points, masks[kind, share], feature(kind, share))
     # Of 32 x 50 neighbours; int8 alone loses 1 %.
-    assert recall(*arguments) > 0.94
+    assert recall(*arguments) > 0.95
     assert recall(*arguments, filtered_recall=0.8) > 0.75
     assert recall(*arguments, filtered_recall=1.0) > 0.985
 
