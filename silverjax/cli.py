@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
+from serving.load.options import Load
 from silverjax.config import RetrieverConfig
 from silverjax.snapshot_errors import SnapshotError
 
@@ -218,6 +219,24 @@ def tune(
     report.console.print(f"{chosen.probes} clusters, written to {path}; chart: {chart}")
 
 
+def load(
+    url: Annotated[str, tyro.conf.Positional] = "http://127.0.0.1:8000",
+    /,
+    *,
+    load: Annotated[Load, tyro.conf.arg(name="")] = Load(),  # noqa: B008 (frozen)
+) -> None:
+    """Send Poisson load to a service, whatever it does, and report latency and goodput.
+
+    Latency counts from the time at which a request was due, so a service (or this program) that
+    lags cannot hide it.
+    """
+    try:
+        from serving.load.main import load_command
+    except ModuleNotFoundError as error:
+        raise ValueError(f"{error.name} is missing: pip install 'silverjax[serve]'") from error
+    load_command(url, load)
+
+
 def demo(
     *,
     folder: Path = Path("runs/demo"),
@@ -316,6 +335,7 @@ COMMANDS: dict[str, Any] = {
     "serve": serve,
     "evaluate": evaluate,
     "tune": tune,
+    "load": load,
     "demo": demo,
 }
 
