@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import tyro
 
+from serving.command import serve
+from serving.load.options import Load
 from silverjax.config import RetrieverConfig
 from silverjax.snapshot_errors import SnapshotError
 
@@ -222,49 +224,18 @@ def load(
     url: Annotated[str, tyro.conf.Positional] = "http://127.0.0.1:8000",
     /,
     *,
-    rate: float = 100.0,
-    seconds: float = 30.0,
-    profile: Literal["constant", "step", "ramp", "sine"] = "constant",
-    factor: float = 4.0,
-    sizes: str = "fixed:1",
-    users: int = 943,
-    k: int = 10,
-    where: str = "",
-    target_ms: float = 100.0,
-    seed: int = 0,
-    api_key_file: Path | None = None,
-    out: Path | None = None,
+    load: Annotated[Load, tyro.conf.arg(name="")] = Load(),  # noqa: B008 (frozen)
 ) -> None:
     """Send Poisson load to a service, whatever it does, and report latency and goodput.
 
     Latency counts from the time at which a request was due, so a service (or this program) that
     lags cannot hide it.
-
-    Args:
-        url: Of `silverjax serve`.
-        rate: Requests per second; the mean of a sine, otherwise where the load begins.
-        seconds: How long.
-        profile: `step` goes to `factor` times the rate after a third, `ramp` gets there in a
-            straight line, `sine` swings as far as that.
-        factor: See `profile`.
-        sizes: Rows of a request: `fixed:N`, `mlperf`, `kairos` or `lognormal`.
-        users: User ids are drawn from 1 to this.
-        k: Items asked for.
-        where: Filter of every request.
-        target_ms: Latency within which an answer counts as good.
-        seed: Same seed, same load.
-        api_key_file: File that holds the service's API key.
-        out: Folder for load.json and load.png.
     """
     try:
-        from serving.load.main import Load, load_command
+        from serving.load.main import load_command
     except ModuleNotFoundError as error:
         raise ValueError(f"{error.name} is missing: pip install 'silverjax[serve]'") from error
-    key = api_key_file.read_text().strip() if api_key_file else None
-    load_command(
-        url,
-        Load(rate, seconds, profile, factor, sizes, users, k, where, target_ms, seed, key, out),
-    )
+    load_command(url, load)
 
 
 def demo(
@@ -285,82 +256,6 @@ def demo(
     from experiments.demo import run_demo
 
     run_demo(folder, path=path, steps=steps, seed=seed)
-
-
-def serve(
-    snapshot: Snapshots = Path("snapshots"),
-    /,
-    *,
-    host: str = "127.0.0.1",
-    port: int = 8000,
-    grpc_port: int = 8001,
-    admin_port: int = 8002,
-    api_key_file: Path | None = None,
-    tls_cert: Path | None = None,
-    tls_key: Path | None = None,
-    insecure: bool = False,
-    target_p99_ms: float = 50.0,
-    mode: Literal["online", "fixed"] = "online",
-    batch_sizes: tuple[int, ...] = (1, 8, 64),
-    k: int | None = None,
-    timeout_ms: float = 1000.0,
-    watch_s: float = 2.0,
-    metrics_compat: Literal["none", "triton"] = "none",
-    log_format: Literal["auto", "json", "text"] = "auto",
-) -> None:
-    """Serve a snapshot over HTTP and gRPC; newer versions are taken up as they are published.
-
-    Try: curl localhost:8000/v1/recommend -d '{"user": "42", "where": "genre:comedy", "k": 5}'
-
-    Args:
-        snapshot: The folder of all versions, or one version.
-        host: Address to listen on; one that other machines reach needs --api-key-file.
-        port: HTTP: the JSON API, the Open Inference Protocol v2, metrics, the live page.
-        grpc_port: Open Inference Protocol v2 over gRPC.
-        admin_port: Swap and rollback, on this machine alone.
-        api_key_file: One key a line, then its rights: infer, metrics, admin.
-        tls_cert: Certificate chain (PEM).
-        tls_key: Private key (PEM).
-        insecure: Listen to a network without keys.
-        target_p99_ms: Time within which 99 of 100 requests are to be answered.
-        mode: online moves the batch size to what carries most within the target; fixed keeps it
-            at the largest.
-        batch_sizes: Batch sizes to compile.
-        k: Most items a request may ask for; the default is the snapshot's.
-        timeout_ms: Time of a request that names none.
-        watch_s: How often to look for a newer version; 0 leaves it to the admin port.
-        metrics_compat: triton shows the metrics under Triton's names too.
-        log_format: auto is text on a terminal and JSON elsewhere.
-    """
-    try:
-        from serving.launch import launch
-    except ModuleNotFoundError as error:
-        raise ValueError(
-            f"serving needs {error.name}, which is not installed; "
-            "run: pip install 'silverjax[serve]'"
-        ) from None
-    from serving.config import ServiceConfig
-    from serving.server import ServerConfig
-
-    launch(
-        snapshot,
-        ServerConfig(
-            host=host,
-            port=port,
-            grpc_port=grpc_port,
-            admin_port=admin_port,
-            api_key_file=api_key_file,
-            tls_cert=tls_cert,
-            tls_key=tls_key,
-            insecure=insecure,
-            triton_metrics=metrics_compat == "triton",
-        ),
-        ServiceConfig(timeout_s=timeout_ms / 1e3, watch_s=watch_s),
-        target_s=target_p99_ms / 1e3 if mode == "online" else None,
-        batch_sizes=batch_sizes,
-        k=k,
-        log_format=log_format,
-    )
 
 
 COMMANDS: dict[str, Any] = {

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 import json
-import pathlib
-from typing import Literal
 
 import numpy as np
 from rich.console import Console
@@ -15,42 +12,9 @@ from rich.table import Table
 
 from serving.load.driver import Outcomes, blank, drive
 from serving.load.http_client import HttpClient
+from serving.load.options import Load
 from serving.load.report import summary, write_report
 from serving.load.workload import Profile, constant, ramp, schedule, sine, steps
-
-
-@dataclasses.dataclass(frozen=True)
-class Load:
-    """How much of what to send.
-
-    Attributes:
-        rate: Requests per second; of a sine the mean, otherwise where it begins.
-        seconds: How long.
-        profile: "constant"; "step" (to `factor` times the rate after a third); "ramp" (to
-            `factor` times the rate); "sine" (one and a half periods, up to `factor` times it).
-        factor: See there.
-        sizes: Rows of a request: mlperf, kairos, lognormal or fixed:N.
-        users: User ids are drawn from 1 to this.
-        k: Items asked for, per row.
-        where: Filter of every row.
-        target_ms: Latency within which an answer counts as good.
-        seed: Same seed, same load.
-        api_key: Sent as a bearer token.
-        out: Folder for load.json and load.png; none are written where it is absent.
-    """
-
-    rate: float = 100.0
-    seconds: float = 30.0
-    profile: Literal["constant", "step", "ramp", "sine"] = "constant"
-    factor: float = 4.0
-    sizes: str = "fixed:1"
-    users: int = 943
-    k: int = 10
-    where: str = ""
-    target_ms: float = 100.0
-    seed: int = 0
-    api_key: str | None = None
-    out: pathlib.Path | None = None
 
 
 def rate_profile(load: Load) -> Profile:
@@ -79,7 +43,8 @@ async def run_load(url: str, load: Load, *, console: Console | None = None) -> O
     made = schedule(rate_profile(load), sizes=load.sizes, seed=load.seed)
     # Encoded beforehand: on the way it would be counted as latency of the service.
     bodies = [body(load, number, rows) for number, rows in enumerate(made.sizes.tolist())]
-    headers = {"Authorization": f"Bearer {load.api_key}"} if load.api_key else {}
+    key = load.api_key_file.read_text().strip() if load.api_key_file else None
+    headers = {"Authorization": f"Bearer {key}"} if key else {}
     client = HttpClient(url.rstrip("/") + "/v1/recommend", headers=headers)
     outcomes = blank(made)
 

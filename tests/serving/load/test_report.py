@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from serving.load.driver import Outcomes
-from serving.load.main import Load, body, rate_profile, run_load, show
+from serving.load.main import body, rate_profile, run_load, show
+from serving.load.options import Load
 from serving.load.report import summary, timeline, write_report
 from serving.load.workload import Schedule
 
@@ -64,7 +65,8 @@ def test_profiles_send_what_they_say(profile: str, requests: float) -> None:
     assert rate_profile(load).requests[-1] == pytest.approx(requests, rel=0.35)
 
 
-def test_load_over_http_reaches_the_service() -> None:
+def test_load_over_http_reaches_the_service(tmp_path: pathlib.Path) -> None:
+    (tmp_path / "key").write_text("secret\n")
     seen: list[dict[str, object]] = []
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -82,7 +84,9 @@ def test_load_over_http_reaches_the_service() -> None:
     async def run() -> Outcomes:
         async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
             url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-            outcomes = await run_load(url, Load(rate=200.0, seconds=0.5, api_key="secret"))
+            outcomes = await run_load(
+                url, Load(rate=200.0, seconds=0.5, api_key_file=tmp_path / "key")
+            )
             await asyncio.sleep(0.05)  # for the sockets to close
             return outcomes
 
