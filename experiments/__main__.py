@@ -1,6 +1,6 @@
 """`python -m experiments`: the benchmarks of this machine, one after the other.
 
-    python -m experiments                         # all; about half an hour on two cores
+    python -m experiments                         # all; some hours on two cores, most of them for the graphs of peers
     python -m experiments --only index_scale      # some of them, by part of their command
 
 At the end one table says what all results are, and the README's table is written from them. The
@@ -29,6 +29,8 @@ BENCHMARKS = (
     "experiments.search_bench --data glove --threads 2",
     "experiments.search_bench --data mixture --threads 1",
     "experiments.search_bench --data mixture --threads 2",
+    "experiments.filter_bench --data glove --threads 2",
+    "experiments.filter_bench --data mixture --clusters 2048 --threads 2",
     "experiments.services_study",
 )
 
