@@ -1,6 +1,6 @@
 """`python -m experiments`: the benchmarks of this machine, one after the other.
 
-    python -m experiments                         # all; some hours on two cores, most of them for the graphs of peers
+    python -m experiments                         # all; some hours on two cores
     python -m experiments --only index_scale      # some of them, by part of their command
 
 At the end one table says what all results are, and the README's table is written from them. The

@@ -19,7 +19,7 @@ from serving.hill_climb_config import Decision, Window
 log = logging.getLogger(__name__)
 
 _EVERY_S = 0.5
-_REMEMBERED = 256  # moves, for the live page
+_REMEMBERED = 256  # moves, for whoever wants to see the climb
 
 
 @dataclasses.dataclass(frozen=True)

@@ -18,7 +18,7 @@ class Operation(enum.StrEnum):
 
     OPEN = "open"  # needs no key: liveness, readiness, the empty page
     INFER = "infer"  # recommendations, and what the model takes and gives
-    METRICS = "metrics"  # load, statistics, the live page's data
+    METRICS = "metrics"  # load and statistics
     ADMIN = "admin"  # swap and roll back snapshots
 
 

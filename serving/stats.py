@@ -1,4 +1,4 @@
-"""What the service counts, for metrics, for the live page, and for tests to hold it to."""
+"""What the service counts, for metrics and for tests to hold it to."""
 
 from __future__ import annotations
 
