@@ -94,18 +94,18 @@ class Service:
 
     async def start(self) -> None:
         """Warms the programs up and opens the door. Call on the loop that will serve."""
-        times = await self.versions.warm()
+        measured = await self.versions.warm()
         self._recompiles.watch_this_thread()
         self._scheduler = Scheduler(
             limit=self.versions.engine.buckets[-1],
             depth=self.config.depth,
             head_start_s=self.config.head_start_s,
-            times=times,
+            times=measured.typical(),
             stats=self.stats,
             recompiles=self._recompiles,
         )
         if self.climbing:
-            self.climbing.begin(self._scheduler.queue, times)
+            self.climbing.begin(self._scheduler.queue, measured)
             self._tasks.append(asyncio.create_task(self.climbing.run(self._scheduler.queue)))
         if self.config.watch_s:
             self._tasks.append(asyncio.create_task(self.versions.watch(self.config.watch_s)))
