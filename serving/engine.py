@@ -7,6 +7,7 @@ engine, which takes over the programs of the old one where model and shapes are 
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -39,6 +40,7 @@ class Engine:
     Attributes:
         version: Of the snapshot; every answer carries it.
         compiled: Programs that had to be compiled.
+        programs: What they compute, hashed: model, sizes and shapes, but no values.
 
     Raises:
         SnapshotError: Its parameters are those of another model.
@@ -82,6 +84,7 @@ class Engine:
         missing = [size for size in self.buckets if size not in known]
         self._programs: dict[int, Any] = known | {size: self._compile(size) for size in missing}
         self.compiled = len(missing)
+        self.programs = hashlib.sha256(repr(self._fits).encode()).hexdigest()
 
     def recommend(self, queries: Sequence[Query]) -> list[Reply]:
         """Answers any number of queries, in the largest batches there is a program for.
