@@ -14,9 +14,10 @@ import uvloop
 from serving import logs
 from serving.config import ServiceConfig
 from serving.engine import Engine
+from serving.file_limit import connections_within, raise_file_limit
 from serving.hill_climb import HillClimber
 from serving.hill_climb_config import HillClimbConfig
-from serving.server import Server, ServerConfig, raise_file_limit
+from serving.server import Server, ServerConfig
 from serving.service import Service
 from serving.tuned_limit import path_of, read_limit
 from serving.versions import open_newest
@@ -51,7 +52,11 @@ def launch(
     """
     climb = HillClimbConfig(tuple(sorted(set(batch_sizes))), target_s, mode=mode)
     logs.configure(log_format)
-    raise_file_limit()
+    limits = server_config.limits
+    connections = connections_within(raise_file_limit(), limits.connections)
+    server_config = dataclasses.replace(
+        server_config, limits=dataclasses.replace(limits, connections=connections)
+    )
     log.info("loading %s and compiling for batches of %s", snapshot, list(batch_sizes))
     engine, degraded = open_newest(snapshot, buckets=batch_sizes, k=k)
     start = tuned_start(engine, 1e3 * target_s)
