@@ -30,7 +30,7 @@ import numpy as np
 import tyro
 from rich.console import Console
 
-from experiments.results import FOLDER, write_result
+from experiments.results import report_result
 from serving.load.http_client import HttpClient
 
 _SAMPLES = 1024  # different bodies
@@ -230,18 +230,17 @@ def main(study: Study) -> None:
             sut.close()
     last = runs[-1]
     verdict = "VALID" if last["valid"] else "INVALID"
-    path = write_result(
-        FOLDER / "serving-loadgen.json",
-        study="experiments.serving_loadgen",
-        settings=dataclasses.asdict(study) | {"snapshots": str(study.snapshots)},
-        figures=runs,
+    report_result(
+        "experiments.serving_loadgen",
+        study,
+        runs,
+        console=console,
         headline={
             f"LoadGen Server over HTTP, p99 within {study.target_ms:g} ms, {study.seconds:g} s": (
                 f"{verdict} at {last['rate']:,.0f} queries/s (p99 {last['p99_ms']:.1f} ms)"
             )
         },
     )
-    console.print(f"{verdict}; written to {path}")
 
 
 if __name__ == "__main__":
