@@ -10,7 +10,8 @@ import pathlib
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from experiments.results import FOLDER, write_text
+from experiments.results import FOLDER
+from silverjax._files import write_text
 
 README = pathlib.Path(__file__).parents[1] / "README.md"
 START, END = "<!-- bench -->", "<!-- /bench -->"

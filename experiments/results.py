@@ -14,11 +14,12 @@ import platform
 import shlex
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
+
+from silverjax._files import write_text
 
 FOLDER = pathlib.Path(__file__).parent / "results"
 _ROOT = pathlib.Path(__file__).parents[1]
@@ -107,23 +108,6 @@ def write_result(
     document |= {"headline": headline or {}, "figures": figures}
     write_text(path, json.dumps(plain(document), indent=1, allow_nan=False) + "\n")
     return path
-
-
-def write_text(path: pathlib.Path, text: str) -> None:
-    """Replaces `path` at once: a reader, or a run that was killed, sees the old or the new."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    aside = pathlib.Path(name)
-    try:
-        with os.fdopen(handle, "w") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        aside.chmod(0o644)  # mkstemp leaves it to the owner alone
-        aside.replace(path)
-    except BaseException:
-        aside.unlink(missing_ok=True)
-        raise
 
 
 def plain(value: Any) -> Any:

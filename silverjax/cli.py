@@ -11,6 +11,7 @@ import tyro
 
 from serving.command import serve
 from serving.load.options import Load
+from silverjax._extras import MissingExtraError, needs_extra
 from silverjax.config import RetrieverConfig
 from silverjax.snapshot_errors import SnapshotError
 
@@ -231,10 +232,8 @@ def load(
     Latency counts from the time at which a request was due, so a service (or this program) that
     lags cannot hide it.
     """
-    try:
+    with needs_extra("serve", "sending load"):
         from serving.load.main import load_command
-    except ModuleNotFoundError as error:
-        raise ValueError(f"{error.name} is missing: pip install 'silverjax[serve]'") from error
     load_command(url, load)
 
 
@@ -280,7 +279,7 @@ def main(arguments: list[str] | None = None) -> int:
             description="Recommendation retrieval as one JAX function.",
             args=arguments,
         )
-    except (SnapshotError, ValueError, KeyError, TypeError, OSError) as error:
+    except (SnapshotError, MissingExtraError, ValueError, KeyError, TypeError, OSError) as error:
         if os.environ.get("SILVERJAX_DEBUG"):
             raise
         text = error.args[0] if isinstance(error, KeyError) else error

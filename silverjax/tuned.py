@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
-import tempfile
 from pathlib import Path
 
 from silverjax import _durable, _plain
+from silverjax._files import write_text
 from silverjax.snapshot_errors import SnapshotError
 
 
@@ -56,19 +55,7 @@ def seal_of(version: Path) -> str:
 def write_tuned(version: Path, tuned: Tuned) -> Path:
     """Puts the choice beside the version; a reader sees the old one or the new one, whole."""
     path = path_of(version)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    aside = Path(name)
-    try:
-        with os.fdopen(handle, "w") as file:
-            json.dump(dataclasses.asdict(tuned), file, indent=1, allow_nan=False)
-            file.write("\n")
-            file.flush()
-            os.fsync(file.fileno())
-        aside.chmod(0o644)  # mkstemp leaves it to the owner alone
-        aside.replace(path)
-    except BaseException:
-        aside.unlink(missing_ok=True)
-        raise
+    write_text(path, json.dumps(dataclasses.asdict(tuned), indent=1, allow_nan=False) + "\n")
     return path
 
 

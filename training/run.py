@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from silverjax._files import write_text
 from silverjax._plain import config_from_json
 from silverjax.config import RetrieverConfig
 from training.config import TrainConfig
@@ -111,7 +112,4 @@ def _keep(run: Run, folder: Path) -> None:
                 "use another folder, or delete it"
             )
         return
-    folder.mkdir(parents=True, exist_ok=True)
-    aside = file.with_suffix(".partial")
-    aside.write_text(json.dumps(dataclasses.asdict(run), indent=1))
-    aside.replace(file)
+    write_text(file, json.dumps(dataclasses.asdict(run), indent=1))
