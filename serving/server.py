@@ -63,6 +63,10 @@ class ServerConfig:
     def __post_init__(self) -> None:
         if (self.tls_cert is None) != (self.tls_key is None):
             raise ValueError("TLS needs both --tls-cert and --tls-key; one of them is missing")
+        for name in ("port", "grpc_port", "admin_port"):
+            port = getattr(self, name)
+            if port is not None and not 0 <= port <= 65_535:
+                raise ValueError(f"{name}={port} must be from 1 to 65535, or 0 for a free one")
         for host in (self.host, self.admin_host):
             keyed = self.api_key_file is not None
             check_bind(host, keyed=keyed, insecure=self.insecure)
