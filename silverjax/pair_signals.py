@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from pallas_kernels.gather_dot.api import gather_dot
 from silverjax.engagement import ALIKE, Evidence
 from silverjax.towers import UserState
 
@@ -85,5 +86,9 @@ class EvidenceScore(nn.Module):
         recency = jnp.exp(self.param("recency", start, (ALIKE, longest)))
         present = (evidence.lag >= 0)[..., None]  # [b, p, h, 1]
         weight = jnp.where(present, recency.T[jnp.maximum(evidence.lag, 0)], 0.0)
-        taste = jnp.einsum("bphc,bhcm->bpcm", weight, evidence.history)
-        return jnp.einsum("bpcm,bkcm->bpkc", taste, evidence.candidates)
+        history = jnp.maximum(evidence.history, 0)
+        weight = weight * evidence.scales[history][:, None]
+        codes = evidence.vectors[history].astype(jnp.float32)
+        taste = jnp.einsum("bphc,bhcm->bcpm", weight, codes)
+        fit = gather_dot(evidence.vectors, evidence.scales, evidence.candidates, taste)
+        return jnp.moveaxis(fit, 1, 3)

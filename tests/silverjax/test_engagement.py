@@ -60,7 +60,8 @@ def test_engagement_of_other_items_is_rejected(column: str, message: str) -> Non
 def test_items_that_nobody_chose_have_zeros() -> None:
     nothing = no_engagement(ITEMS, CONFIG.engagement)
     found = evidence_of(nothing, some_users(), ROWS, windows=CONFIG.engagement.windows)
-    assert not np.asarray(found.candidates).any()
+    assert not np.asarray(found.vectors).any()
+    assert not np.asarray(found.scales).any()
     assert not np.asarray(found.counts).any()
 
 
