@@ -103,7 +103,7 @@ class Evidence:
     history: Int[Array, "b h"]
     lag: Int[Array, "b p h"]
     candidates: Int[Array, "b k"]
-    counts: Float[Array, "b p k w"]
+    counts: Float[Array, "b p w k"]
 
 
 def no_engagement(capacity: int, config: EngagementConfig) -> Engagement:
@@ -170,7 +170,7 @@ def _counts(
     positions: int,
     day: Int[Array, "b p"] | None,
     windows: tuple[int, ...],
-) -> Float[Array, "b p k w"]:
+) -> Float[Array, "b p w k"]:
     """`log(1 + choices)` in the full days before `day`; `None` is the day after the last.
 
     The day itself is left out, so that no training example sees its own choice.
@@ -186,4 +186,4 @@ def _counts(
 
     until = before(at)
     counts = [until - before(at - window) for window in windows]
-    return jnp.log1p(jnp.stack([*counts, until], axis=-1).astype(jnp.float32))
+    return jnp.log1p(jnp.stack([*counts, until], axis=2).astype(jnp.float32))
