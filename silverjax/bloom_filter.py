@@ -12,6 +12,14 @@ from jaxtyping import Int, UInt32
 
 from pallas_kernels.bloom_probe.api import BLOCK
 
+# splitmix64: the step between seeds, and what is shifted and multiplied in each round.
+_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+_ROUNDS = (
+    (np.uint64(30), np.uint64(0xBF58476D1CE4E5B9)),
+    (np.uint64(27), np.uint64(0x94D049BB133111EB)),
+)
+_HALF = np.uint64(32)
+
 
 def bloom_rows(
     digests: UInt32[np.ndarray, "*terms 4"], bits: int, hashes: int
@@ -22,12 +30,17 @@ def bloom_rows(
     two terms in 250 shared all theirs, many times the false positives of the formula. The
     numbers are those of splitmix64 (Steele, Lea and Flood, OOPSLA 2014).
     """
-    seed = digests[..., 0].astype(np.uint64) << np.uint64(32) | digests[..., 1].astype(np.uint64)
-    x = seed[..., None] + np.arange(1, hashes + 1, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)
-    x = (x ^ x >> np.uint64(30)) * np.uint64(0xBF58476D1CE4E5B9)
-    x = (x ^ x >> np.uint64(27)) * np.uint64(0x94D049BB133111EB)
-    x = (x ^ x >> np.uint64(31)) >> np.uint64(32)
-    return (x * np.uint64(bits) >> np.uint64(32)).astype(np.int64)
+    halves = digests.astype(np.uint64)
+    seed = halves[..., 0] << _HALF | halves[..., 1]
+    x = seed[..., None] + np.arange(1, hashes + 1, dtype=np.uint64) * _GOLDEN
+    for shift, factor in _ROUNDS:
+        x ^= x >> shift
+        x *= factor
+    x ^= x >> np.uint64(31)
+    x >>= _HALF
+    x *= np.uint64(bits)
+    x >>= _HALF
+    return x.astype(np.int64)
 
 
 def false_positive_rate(terms: int, bits: int, hashes: int) -> float:
