@@ -7,6 +7,8 @@ item's own term list (`pallas_kernels.filtered_search`).
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 from jaxtyping import Int, UInt32
 
@@ -19,6 +21,7 @@ _ROUNDS = (
     (np.uint64(27), np.uint64(0x94D049BB133111EB)),
 )
 _HALF = np.uint64(32)
+_FLAGS = 1 << 28  # bytes that `pack_rows` may take at a time
 
 
 def bloom_rows(
@@ -52,17 +55,37 @@ def false_positive_rate(terms: int, bits: int, hashes: int) -> float:
 
 
 def pack_rows(
-    slots: Int[np.ndarray, "pairs"],
-    bit_rows: Int[np.ndarray, "pairs"],
+    slots: Int[np.ndarray, "items"],
+    parts: Iterable[tuple[Int[np.ndarray, "_"], Int[np.ndarray, "_"]]],
     *,
     clusters: int,
     slots_per_cluster: int,
     rows: int,
 ) -> UInt32[np.ndarray, "clusters rows words"]:
-    """Sets bit `bit_rows[i]` of slot `slots[i]`, bit-sliced by cluster."""
+    """Sets bits of items, bit-sliced by cluster.
+
+    Args:
+        slots: Slot of each item.
+        parts: Items, and for each the bit row to set; pairs may occur more than once.
+        clusters: Clusters of the index.
+        slots_per_cluster: Slots of each.
+        rows: Bit rows of each.
+    """
     width = -(-slots_per_cluster // BLOCK)
-    words = np.zeros(clusters * rows * width, np.uint32)
+    words = np.zeros((clusters, rows * width), np.uint32)
+    size, row_size = rows * width * BLOCK, width * BLOCK
     cluster, position = np.divmod(slots, slots_per_cluster)
-    at = (cluster * rows + bit_rows) * width + position // BLOCK
-    np.bitwise_or.at(words, at, np.uint32(1) << (position % BLOCK).astype(np.uint32))
+    first_bit = cluster * size + position
+    bits = [first_bit[items] + bit_rows * row_size for items, bit_rows in parts]
+    # A byte for each bit, packed afterwards: many times as fast as setting bits one by one.
+    at_once = max(1, _FLAGS // size)
+    for start in range(0, clusters, at_once):
+        some = words[start : start + at_once]
+        flags = np.zeros(len(some) * size, np.bool_)
+        for one in bits:
+            here = one - start * size
+            if len(some) < clusters:
+                here = here[(here >= 0) & (here < len(flags))]
+            flags[here] = True
+        some.view(np.uint8).reshape(-1)[:] = np.packbits(flags, bitorder="little")
     return words.reshape(clusters, rows, width)
