@@ -11,6 +11,7 @@ import tyro
 
 from serving.command import serve
 from serving.load.options import Load
+from serving.tune_command import tune_serving
 from silverjax._extras import MissingExtraError, needs_extra
 from silverjax.config import RetrieverConfig
 from silverjax.snapshot_errors import SnapshotError
@@ -254,6 +255,7 @@ COMMANDS: dict[str, Any] = {
     "serve": serve,
     "evaluate": evaluate,
     "tune": tune,
+    "tune-serving": tune_serving,
     "load": load,
     "demo": demo,
 }

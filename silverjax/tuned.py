@@ -12,7 +12,7 @@ import math
 from pathlib import Path
 
 from silverjax import _durable, _plain
-from silverjax._files import write_text
+from silverjax.replace_file import replace_text
 from silverjax.snapshot_errors import SnapshotError
 
 
@@ -86,7 +86,7 @@ def seal_of(version: Path) -> str:
 def write_tuned(version: Path, tuned: Tuned) -> Path:
     """Puts the choice beside the version; a reader sees the old one or the new one, whole."""
     path = path_of(version)
-    write_text(path, json.dumps(dataclasses.asdict(tuned), indent=1, allow_nan=False) + "\n")
+    replace_text(path, json.dumps(dataclasses.asdict(tuned), indent=1, allow_nan=False) + "\n")
     return path
 
 

@@ -7,9 +7,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-from silverjax._files import write_text
 from silverjax._plain import config_from_json
 from silverjax.config import RetrieverConfig
+from silverjax.replace_file import replace_text
 from training.config import TrainConfig
 from training.datasets import Dataset, load
 from training.loop import train
@@ -112,4 +112,4 @@ def _keep(run: Run, folder: Path) -> None:
                 "use another folder, or delete it"
             )
         return
-    write_text(file, json.dumps(dataclasses.asdict(run), indent=1))
+    replace_text(file, json.dumps(dataclasses.asdict(run), indent=1))

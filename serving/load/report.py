@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from serving.load.driver import Outcomes
-from silverjax._files import write_text
+from silverjax.replace_file import replace_text
 
 QUANTILES = (0.5, 0.95, 0.99, 0.999)
 
@@ -69,7 +69,7 @@ def write_report(folder: pathlib.Path, outcomes: Outcomes, target_s: float) -> l
     by_second = timeline(outcomes, target_s)
     document = {"summary": summary(outcomes, target_s), "timeline": by_second}
     text, chart = folder / "load.json", folder / "load.png"
-    write_text(text, json.dumps(document, indent=1) + "\n")
+    replace_text(text, json.dumps(document, indent=1) + "\n")
     _plot(chart, by_second, target_s)
     return [text, chart]
 

@@ -1,4 +1,4 @@
-"""Single files that are replaced whole."""
+"""Files that are replaced at once: a reader, or a run that was killed, sees the old or the new."""
 
 from __future__ import annotations
 
@@ -7,11 +7,8 @@ import tempfile
 from pathlib import Path
 
 
-def write_text(path: Path, text: str) -> None:
-    """Replaces `path` at once: a reader, or a run that was killed, sees the old or the new.
-
-    Folders above it are made. Nothing stays behind when writing fails.
-    """
+def replace_text(path: Path, text: str) -> None:
+    """Writes `text` beside `path`, forces it to the disk, and renames it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     aside = Path(name)
