@@ -12,10 +12,12 @@ import numpy as np
 import pytest
 
 from experiments.deeprecinfra import models
+from experiments.deeprecinfra.layers import FusedTables, pooled
 from experiments.deeprecinfra.model_config import (
     MODELS,
     PRESETS,
     ModelConfig,
+    Tables,
     check_fits,
     model_config,
 )
@@ -96,9 +98,32 @@ def test_all_tables_are_read_by_one_gather(name: str) -> None:
     config = model_config(name, table_scale=SMALL)
     variables, inputs = drawn(config), random_inputs(config, 2)
     text = str(jax.make_jaxpr(make_model(config).apply)(variables, inputs))
-    rows = f"f32[{config.rows},{config.row_width}]"
-    assert len(re.findall(r"= gather\[", text)) == 1
-    assert rows in text
+    platforms = 1 if config.tables[0].lookups == 1 else 2  # bags are summed in two ways
+    assert len(re.findall(r"= gather\[", text)) == platforms
+    assert f"f32[{config.rows},{config.row_width}]" in text
+
+
+def test_bags_are_summed() -> None:
+    rng = np.random.default_rng(0)
+    table = jnp.asarray(rng.normal(size=(50, 8)), jnp.float32)
+    where = jnp.asarray(rng.integers(0, 50, (3, 4, 7)), jnp.int32)
+    want = np.asarray(table, np.float64)[np.asarray(where)].sum(2)
+    np.testing.assert_allclose(pooled(table, where), want, atol=1e-5)
+
+
+def test_tables_that_pool_other_numbers_stand_side_by_side() -> None:
+    groups = (Tables("a", 2, 5, 3), Tables("b", 1, 4), Tables("c", 2, 3, 2, "none"))
+    module = FusedTables(groups, 4)
+    ids = jnp.asarray(np.random.default_rng(0).integers(0, 3, (6, 11)), jnp.int32)
+    variables: Any = module.init(jax.random.key(0), ids)
+    rows, at = np.asarray(variables["params"]["rows"]), np.asarray(ids)
+    found: Any = module.apply(variables, ids)
+    np.testing.assert_allclose(
+        found["a"], np.stack([rows[at[:, :3]].sum(1), rows[5 + at[:, 3:6]].sum(1)], 1), rtol=1e-5
+    )
+    np.testing.assert_array_equal(found["b"], rows[10 + at[:, 6:7]])
+    starts = np.array([14, 14, 17, 17])
+    np.testing.assert_array_equal(found["c"], rows[starts + at[:, 7:]])
 
 
 # Work per item as counted by hand from the reference's files: multiply-adds of its layers.
