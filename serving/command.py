@@ -7,6 +7,8 @@ from typing import Annotated, Literal
 
 import tyro
 
+from silverjax._extras import needs_extra
+
 
 def serve(
     snapshot: Annotated[Path, tyro.conf.Positional] = Path("snapshots"),
@@ -53,13 +55,8 @@ def serve(
         metrics_compat: triton shows the metrics under Triton's names too.
         log_format: auto is text on a terminal and JSON elsewhere.
     """
-    try:
+    with needs_extra("serve", "serving"):
         from serving.launch import launch
-    except ModuleNotFoundError as error:
-        raise ValueError(
-            f"serving needs {error.name}, which is not installed; "
-            "run: pip install 'silverjax[serve]'"
-        ) from None
     from serving.config import ServiceConfig
     from serving.server import ServerConfig
 

@@ -63,6 +63,10 @@ class ServerConfig:
         # Files too are looked at here: nobody should wait for programs to compile to be told.
         if (self.tls_cert is None) != (self.tls_key is None):
             raise ValueError("TLS needs both --tls-cert and --tls-key; one of them is missing")
+        for name in ("port", "grpc_port", "admin_port"):
+            port = getattr(self, name)
+            if port is not None and not 0 <= port <= 65_535:
+                raise ValueError(f"{name}={port} must be from 1 to 65535, or 0 for a free one")
         if self.tls_cert is not None and self.tls_key is not None:
             check_tls(self.tls_cert, self.tls_key)
         if self.api_key_file is not None:

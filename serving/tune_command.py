@@ -7,6 +7,8 @@ from typing import Annotated
 
 import tyro
 
+from silverjax._extras import needs_extra
+
 
 def tune_serving(
     snapshot: Annotated[Path, tyro.conf.Positional] = Path("snapshots"),
@@ -43,14 +45,9 @@ def tune_serving(
         resolution: Rates are told apart down to this ratio.
         seed: Of users and arrivals.
     """
-    try:
+    with needs_extra("serve", "tuning a service"):
         from serving.rate_tuning import Measuring
         from serving.tune_launch import launch_tuning
-    except ModuleNotFoundError as error:
-        raise ValueError(
-            f"tune-serving needs {error.name}, which is not installed; "
-            "run: pip install 'silverjax[serve]'"
-        ) from None
     options = Measuring(
         target_s=target_p99_ms / 1e3,
         sizes=sizes,

@@ -8,11 +8,42 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from pathlib import Path
 
 from silverjax import _durable, _plain
 from silverjax.replace_file import replace_text
 from silverjax.snapshot_errors import SnapshotError
+
+
+@dataclasses.dataclass(frozen=True)
+class Goal:
+    """What is asked for, and how to measure it.
+
+    Attributes:
+        recall: Share of the exact best candidates that the search must find.
+        latency_ms: Most milliseconds that a batch may take (median); None for no limit.
+        memory_mib: Memory for the index; None leaves the width of the signature as it is.
+        queries: Users to measure with.
+        batch: Requests in a batch.
+    """
+
+    recall: float = 0.95
+    latency_ms: float | None = None
+    memory_mib: float | None = None
+    queries: int = 512
+    batch: int = 1
+
+    def __post_init__(self) -> None:
+        if not 0 < self.recall <= 1:
+            raise ValueError(f"recall={self.recall} must be above 0 and at most 1")
+        for name in ("latency_ms", "memory_mib"):
+            limit = getattr(self, name)
+            if limit is not None and not 0 < limit < math.inf:
+                raise ValueError(f"{name}={limit} must be a positive number; leave it out for none")
+        for name in ("queries", "batch"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name}={getattr(self, name)} must be at least 1")
 
 
 @dataclasses.dataclass(frozen=True)
