@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from typing import NoReturn
+from typing import NamedTuple, NoReturn
 
 _DEEPEST = 50  # nested brackets and NOTs; keeps the recursion far from Python's own limit
 _TOKENS = re.compile(
@@ -61,8 +61,7 @@ class Or:
 Expression = Everything | Term | Not | And | Or
 
 
-@dataclasses.dataclass(frozen=True)
-class _Token:
+class _Token(NamedTuple):
     kind: str  # "mark", "word", "quoted" or "end"
     text: str
     at: int

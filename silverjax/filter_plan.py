@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import flax.struct
 import numpy as np
@@ -77,15 +77,14 @@ def compile_filters(
                 f"the filter {text[:60]!r} has {len(one.leaves)} terms, over {max_leaves=}; "
                 "shorten it or raise max_leaves (one recompile)"
             )
-    return _stack(compiled, room, index.hashes)
+    return _stack(compiled, room, index)
 
 
-@dataclasses.dataclass(frozen=True)
-class _Leaf:
+class _Leaf(NamedTuple):
     term: int  # -1: a constant
     negated: bool
     mode: int
-    rows: tuple[int, ...]
+    column: int  # its bit row; 0: those of the signature, or none for a constant
     exact: bool = True  # the words alone decide it
 
 
@@ -96,36 +95,37 @@ class _Program:
 
 
 class _Vocabulary:
-    """Host-side view of the index's terms: no copy, no state of its own."""
+    """Host-side view of the index's terms: no copy, and no state that outlives a call."""
 
     def __init__(self, index: ItemIndex) -> None:
         self.features = index.features
-        self._index = index
         self._digests = np.asarray(index.vocabulary).view("S16")[:, 0]
         self._size = int(index.vocabulary_size)
         self._columns = np.asarray(index.column_of_term)
+        self._known: dict[tuple[str, str, bool], _Leaf | None] = {}
 
     def leaf(self, term: language.Term, negated: bool) -> _Leaf | None:
         """The leaf of a term; `None` where no item has it."""
+        key = (term.feature, term.value, negated)
+        if key not in self._known:  # requests of one batch share the popular terms
+            self._known[key] = self._found(term, negated)
+        return self._known[key]
+
+    def _found(self, term: language.Term, negated: bool) -> _Leaf | None:
         name = np.frombuffer(digest(term.feature, term.value), dtype="S16")[0]
         at = int(np.searchsorted(self._digests[: self._size], name))
         if at == self._size or self._digests[at] != name:
             return None
-        hashes = self._index.hashes
         if column := int(self._columns[at]):
-            return _Leaf(
-                at, negated, kernel.COMPLEMENT if negated else kernel.ROWS, (column,) * hashes
-            )
-        bits = bloom_rows(np.asarray(self._index.vocabulary)[at], self._index.bloom_bits, hashes)
-        rows = tuple(int(1 + self._index.columns + bit) for bit in bits)
-        return _Leaf(at, negated, kernel.ONES if negated else kernel.ROWS, rows, exact=False)
+            return _Leaf(at, negated, kernel.COMPLEMENT if negated else kernel.ROWS, column)
+        return _Leaf(at, negated, kernel.ONES if negated else kernel.ROWS, 0, exact=False)
 
 
 def _compile(text: str, vocabulary: _Vocabulary) -> _Program:
     tree = _resolve(language.parse(text), False, text, vocabulary)
     program = _Program()
     if tree is False:
-        tree = _Leaf(-1, False, kernel.ZEROS, (0,))
+        tree = _Leaf(-1, False, kernel.ZEROS, 0)
     if tree is not True:
         if _stack_need(tree) > kernel.STACK_DEPTH:
             raise language.FilterError(
@@ -194,22 +194,27 @@ def _emit(tree: _Tree, program: _Program) -> None:
             program.code.append(tree.operation)
 
 
-def _stack(programs: Sequence[_Program], leaves: int, hashes: int) -> FilterPlan:
+def _stack(programs: Sequence[_Program], leaves: int, index: ItemIndex) -> FilterPlan:
     batch, steps = len(programs), 2 * leaves  # a tree of L leaves has L - 1 operations
-    rows = np.zeros((batch, leaves, hashes), np.int32)
+    columns = np.zeros((batch, leaves), np.int32)
     modes = np.full((batch, leaves), kernel.ZEROS, np.int32)
     code = np.full((batch, steps), kernel.NO_OP, np.int32)
     terms = np.full((batch, leaves), -1, np.int32)
     negated = np.zeros((batch, leaves), np.bool_)
     exact = np.ones(batch, np.bool_)
     for query, one in enumerate(programs):
+        if not one.leaves:
+            continue
         code[query, : len(one.code)] = one.code
-        for at, leaf in enumerate(one.leaves):
-            rows[query, at] = leaf.rows
-            modes[query, at] = leaf.mode
-            terms[query, at] = leaf.term
-            negated[query, at] = leaf.negated
-        exact[query] = all(leaf.exact for leaf in one.leaves)
+        own = slice(0, len(one.leaves))
+        terms[query, own], negated[query, own], modes[query, own], columns[query, own], decided = (
+            zip(*one.leaves, strict=True)
+        )
+        exact[query] = all(decided)
+    rows = np.repeat(columns[..., None], index.hashes, axis=2)
+    signature = (terms >= 0) & (columns == 0)
+    digests = np.asarray(index.vocabulary)[terms[signature]]
+    rows[signature] = 1 + index.columns + bloom_rows(digests, index.bloom_bits, index.hashes)
     # NumPy arrays become the device's when a jitted function takes them, not one by one here.
     probe: Any = kernel.Plan(rows=rows, modes=modes, program=code)  # type: ignore[arg-type]
     return FilterPlan(probe, terms, negated, exact)
