@@ -181,9 +181,8 @@ def _counts(
     else:
         at = jnp.clip(day - engagement.first_day, 0, end)
 
-    def before(moment: Int[Array, "b p"]) -> Int[Array, "b p k"]:
-        return engagement.totals[jnp.maximum(moment, 0)[..., None], rows[:, None]]
-
-    until = before(at)
-    counts = [until - before(at - window) for window in windows]
-    return jnp.log1p(jnp.stack([*counts, until], axis=2).astype(jnp.float32))
+    days = jnp.stack([*(at - window for window in windows), at], axis=2)  # [b, p, w]
+    until = engagement.totals[jnp.maximum(days, 0)[..., None], rows[:, None, None]]
+    # The last is of all choices; the others become those within the window.
+    within = until[:, :, -1:] - until[:, :, :-1]
+    return jnp.log1p(jnp.concatenate([within, until[:, :, -1:]], axis=2).astype(jnp.float32))
