@@ -15,6 +15,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
+from rich.console import Console
 
 from silverjax.machine import machine, versions
 from silverjax.replace_file import replace_text
@@ -79,6 +80,33 @@ def write_result(
     document |= {"headline": headline or {}, "figures": figures}
     replace_text(path, json.dumps(plain(document), indent=1, allow_nan=False) + "\n")
     return path
+
+
+def report_result(
+    module: str,
+    study: Any,
+    figures: Any,
+    *,
+    console: Console,
+    headline: Mapping[str, str] | None = None,
+) -> None:
+    """Writes the result of a study that has a single file, and says where it lies.
+
+    Args:
+        module: The study's, such as `experiments.serving_host`; names the file too.
+        study: Its settings, a dataclass.
+        figures: What was found.
+        console: To say it on.
+        headline: See `write_result`.
+    """
+    path = write_result(
+        FOLDER / f"{module.rpartition('.')[2].replace('_', '-')}.json",
+        study=module,
+        settings=dataclasses.asdict(study),
+        figures=figures,
+        headline=headline,
+    )
+    console.print(f"written to {path}")
 
 
 def plain(value: Any) -> Any:
