@@ -14,8 +14,9 @@ from jaxtyping import Int, UInt32
 
 from pallas_kernels.bloom_probe.api import BLOCK
 
-# splitmix64: the step between seeds, and what is shifted and multiplied in each round.
-_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+# splitmix64: steps from the seed, for as many hashes as `IndexConfig` allows; and what is shifted
+# and multiplied in each round.
+_STEPS = np.arange(1, 17, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)
 _ROUNDS = (
     (np.uint64(30), np.uint64(0xBF58476D1CE4E5B9)),
     (np.uint64(27), np.uint64(0x94D049BB133111EB)),
@@ -35,7 +36,7 @@ def bloom_rows(
     """
     halves = digests.astype(np.uint64)
     seed = halves[..., 0] << _HALF | halves[..., 1]
-    x = seed[..., None] + np.arange(1, hashes + 1, dtype=np.uint64) * _GOLDEN
+    x = seed[..., None] + _STEPS[:hashes]
     for shift, factor in _ROUNDS:
         x ^= x >> shift
         x *= factor

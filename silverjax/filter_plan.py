@@ -145,15 +145,13 @@ class _Leaves:
     terms: Int[np.ndarray, "leaves"]
 
     @classmethod
-    def empty(cls, terms: int, hashes: int) -> _Leaves:
+    def room_for(cls, terms: int, hashes: int) -> _Leaves:
+        """All but the last entry is to be written."""
         count = 2 * terms + 1
-        return cls(
-            known=[],
-            rows=np.zeros((count, hashes), np.int32),
-            modes=np.full(count, kernel.ZEROS, np.int32),
-            exact=np.ones(count, np.bool_),
-            terms=np.full(count, -1, np.int32),
-        )
+        arrays = (np.empty((count, hashes), np.int32), np.empty(count, np.int32))
+        made = cls([], *arrays, np.empty(count, np.bool_), np.empty(count, np.int32))
+        made.rows[-1], made.modes[-1], made.exact[-1], made.terms[-1] = 0, kernel.ZEROS, True, -1
+        return made
 
 
 def _look_up(index: ItemIndex, terms: Collection[tuple[str, str]]) -> _Leaves:
@@ -169,7 +167,7 @@ def _look_up(index: ItemIndex, terms: Collection[tuple[str, str]]) -> _Leaves:
     if not exact.all():
         bits = bloom_rows(vocabulary[found], index.bloom_bits, index.hashes)
         own = np.where(exact, columns, 1 + index.columns + bits)
-    leaves = _Leaves.empty(len(terms), index.hashes)
+    leaves = _Leaves.room_for(len(terms), index.hashes)
     # Each term twice: as it is, and negated.
     leaves.rows[:-1].reshape(-1, 2, index.hashes)[:] = own[:, None]
     leaves.modes[:-1].reshape(-1, 2)[:] = np.where(exact, _DECIDED, _MAYBE)

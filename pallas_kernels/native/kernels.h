@@ -89,9 +89,10 @@ struct Kernels {
   // Sorts different numbers by counting those that are smaller.
   void (*rank_sort)(const uint64_t* in, int64_t count, uint64_t* out);
 
-  // Runs a program over the bit rows of a cluster ([rows, width] at `words`) and ANDs row 0.
+  // Runs a program over the bit rows of clusters ([clusters, bit_rows, width] at `words`) and ANDs
+  // row 0; writes [clusters, width].
   void (*evaluate)(const Step* steps, int64_t count, const int32_t* rows, const uint32_t* words,
-                   int64_t width, uint32_t* out);
+                   int64_t clusters, int64_t bit_rows, int64_t width, uint32_t* out);
 
   // The bits that it admits in each of the clusters ([clusters, bit_rows, width] at `words`; of the
   // last word only those of `last`). Returns how many bits row 0 has where it admits none.
