@@ -97,7 +97,7 @@ class Policy(Protocol):
 
 
 class Lane:
-    """A queue and its executors."""
+    """A queue and its executors; `beside` is the curve of one more, of another kind."""
 
     def __init__(
         self,
@@ -106,14 +106,20 @@ class Lane:
         executors: int,
         deadline: float,
         rng: np.random.Generator,
+        beside: LatencyCurve | None = None,
     ) -> None:
         self.batches: list[Ran] = []
         self.starts: list[float] = []
         self._policy, self._deadline = policy, deadline
-        self._seconds, self._largest = curve.by_rows(), curve.buckets[-1]
+        self._seconds, self._largest = [curve.by_rows()] * executors, curve.buckets[-1]
+        if beside is not None:
+            self._seconds.append(beside.by_rows())
+            self._largest = min(self._largest, beside.buckets[-1])
         sigma = math.sqrt(math.log1p(curve.noise**2))
         self._factors = np.exp(rng.normal(-(sigma**2) / 2, sigma, _FACTORS)).tolist()
-        self._free: list[tuple[float, int, Ran | None]] = [(0.0, n, None) for n in range(executors)]
+        self._free: list[tuple[float, int, Ran | None]] = [
+            (0.0, n, None) for n in range(len(self._seconds))
+        ]
         self._arrived: list[float] = []  # by piece
         self._ends: list[int] = []  # rows up to the end of each piece
         self._last: list[tuple[int, bool]] = []  # request of the piece; is it the request's last
@@ -194,7 +200,7 @@ class Lane:
             after = max(after, head + 1)
             stop = ends[after - 1]
         rows = stop - self._position
-        seconds = self._seconds[rows] * self._factors[len(self.starts) % _FACTORS]
+        seconds = self._seconds[executor][rows] * self._factors[len(self.starts) % _FACTORS]
         newest = bisect.bisect_left(ends, stop, lo=head)  # the piece with the last of the rows
         ran = Ran(rows, seconds, now - arrived[head], now - arrived[newest])
         self.starts.append(now)

@@ -61,6 +61,7 @@ def simulate(
     deadline: float = math.inf,
     executors: int = 1,
     accelerator: LatencyCurve | None = None,
+    beside: LatencyCurve | None = None,
     seed: int = 0,
 ) -> Run:
     """Runs a schedule to its end.
@@ -72,10 +73,11 @@ def simulate(
         deadline: A request that has waited so long (seconds) is shed when its turn comes.
         executors: Of the first lane.
         accelerator: Curve of a single second executor, which takes requests whole, one by one.
+        beside: Curve of one more executor that takes its batches from the first lane's queue.
         seed: Of the noise.
     """
     rngs = np.random.default_rng(seed).spawn(2)
-    lanes = [Lane(curve, policy, executors, deadline, rngs[0])]
+    lanes = [Lane(curve, policy, executors, deadline, rngs[0], beside)]
     if accelerator is not None:
         lanes.append(Lane(accelerator, OneByOne(), 1, deadline, rngs[1]))
     latencies = np.full(len(schedule), np.nan)

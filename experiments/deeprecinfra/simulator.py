@@ -8,6 +8,7 @@ does. Settings stay as they are during a run; rules that decide batch by batch r
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import heapq
 import itertools
@@ -33,6 +34,8 @@ class Setting:
         threshold: Queries of more items go to the accelerator; None: all go to the cores.
         share: Part of such a query that the accelerator takes; the cores take the rest.
         joined: Most items of a launch that joins waiting queries; 0: one query a launch.
+        pulls: The accelerator also takes from the cores' queue, in order and up to `joined` items
+            a launch, as soon as so many items wait there; 0: it does not. Without `threshold`.
         even: Batches of a query are equally large; otherwise all but the last are full.
     """
 
@@ -41,14 +44,22 @@ class Setting:
     threshold: int | None = None
     share: float = 1.0
     joined: int = 0
+    pulls: int = 0
     even: bool = False
 
     def __post_init__(self) -> None:
         if not 1 <= self.batch <= LARGEST:
             raise ValueError(f"batch={self.batch} must be from 1 to {LARGEST}")
         if self.workers < 1 or not 0 < self.share <= 1:
-            raise ValueError(f"workers={self.workers} and share={self.share} must be positive, "
-                             "and the share at most 1")  # fmt: skip
+            raise ValueError(
+                f"workers={self.workers} and share={self.share} must be positive, and the share "
+                "at most 1"
+            )
+        if self.pulls and (self.threshold is not None or self.joined < self.batch):
+            raise ValueError(
+                f"pulls={self.pulls} needs joined={self.joined} of at least batch={self.batch}, "
+                f"and no threshold, which is {self.threshold}"
+            )
 
 
 def parts(rows: int, batch: int, *, even: bool) -> list[int]:
@@ -65,14 +76,21 @@ class Servers:
     def __init__(self, machine: Machine, setting: Setting, *, seed: int = 0) -> None:
         if setting.workers > machine.cores:
             raise ValueError(f"workers={setting.workers} exceed the {machine.cores} cores")
-        if setting.threshold is not None and machine.accelerator is None:
-            raise ValueError(f"threshold={setting.threshold} needs an accelerator; {machine.name} "
-                             "has none")  # fmt: skip
+        if machine.accelerator is None and (setting.threshold is not None or setting.pulls):
+            raise ValueError(
+                f"threshold={setting.threshold}, pulls={setting.pulls} need an accelerator; "
+                f"{machine.name} has none"
+            )
         self._setting = setting
         self._core = machine.cpu.by_rows(setting.workers)
         self._free = [0.0] * setting.workers
         self._launched = 0.0
         self._pieces: dict[int, list[float]] = {}
+        self._core_seconds: list[float] = self._core.tolist()
+        # For an accelerator that pulls: (query, arrival, items) that wait, items of all of them,
+        # and the latest arrival.
+        self._queue = collections.deque[tuple[int, float, int]]()
+        self._waiting, self._latest = 0, 0.0
         rngs = np.random.default_rng(seed).spawn(2)
         self._noise = itertools.cycle(_factors(machine.cpu.noise, rngs[0]))
         if machine.accelerator is not None:
@@ -84,6 +102,9 @@ class Servers:
         here, there = self._split(sizes)
         core = np.mean([sum(self._seconds(rows)) for rows in here.tolist()])
         rate = self._setting.workers / core if core else math.inf
+        if self._setting.pulls:  # launches at best full
+            joined = self._setting.joined
+            rate += joined / self._launch[joined] / float(sizes.mean())
         if there.any():
             launch = np.asarray(self._launch)
             busy = np.where(there > 0, launch[there], 0.0).mean()
@@ -103,9 +124,11 @@ class Servers:
         here, there = self._split(schedule.sizes)
         ends = self._accelerate(schedule.times, there)
         latencies, count = [], 0
-        for at in range(0, len(schedule), _BLOCK):
-            block = slice(at, at + _BLOCK)
-            done = self._cores(schedule.times[block], here[block])
+        step = _BLOCK if not self._setting.pulls else 8 * _BLOCK  # the queue runs dry in between
+        for at in range(0, len(schedule), step):
+            block = slice(at, at + step)
+            serve = self._together if self._setting.pulls else self._cores
+            done = serve(schedule.times[block], here[block])
             latencies.append(np.maximum(done, ends[block]) - schedule.times[block])
             count += int((latencies[-1] > target).sum())
             if 0 <= late < count:
@@ -140,6 +163,52 @@ class Servers:
                     last = end
             done.append(last)
         return np.array(done)
+
+    def _together(self, times: np.ndarray, rows: np.ndarray) -> Float[np.ndarray, " n"]:
+        """The same, with an accelerator that takes from the queue."""
+        done = np.zeros(len(times))
+        cut = {size: parts(size, self._setting.batch, even=self._setting.even)
+               for size in set(rows.tolist())}  # fmt: skip
+        for query, (now, size) in enumerate(zip(times.tolist(), rows.tolist())):
+            self._take(done, now)
+            self._queue += [(query, now, items) for items in cut[size]]
+            self._waiting += size
+            self._latest = now
+        self._take(done, math.inf)
+        return done
+
+    def _take(self, done: np.ndarray, until: float) -> None:
+        """Starts what starts before `until`."""
+        free, queue, setting = self._free, self._queue, self._setting
+        while queue:
+            core = max(free[0], queue[0][1])
+            launch = self._pull_at()
+            if min(core, launch) >= until:
+                return
+            if core <= launch:
+                query, _, items = queue.popleft()
+                self._waiting -= items
+                end = core + self._core_seconds[items] * next(self._noise)
+                heapq.heapreplace(free, end)
+                done[query] = max(done[query], end)
+                continue
+            taken, total = list[int](), 0
+            while queue and total + queue[0][2] <= setting.joined:
+                query, _, items = queue.popleft()
+                taken.append(query)
+                total += items
+            self._waiting -= total
+            self._launched = launch + self._launch[total] * next(self._launch_noise)
+            done[taken] = np.maximum(done[taken], self._launched)
+
+    def _pull_at(self) -> float:
+        """When the accelerator takes its next launch, by what has come so far.
+
+        Had enough waited before the latest arrival, it would have started by then.
+        """
+        if self._waiting < self._setting.pulls:
+            return math.inf
+        return max(self._launched, self._latest)
 
     def _accelerate(self, times: np.ndarray, rows: np.ndarray) -> Float[np.ndarray, " n"]:
         """When the accelerator's part of each query ends; 0 where it has none."""

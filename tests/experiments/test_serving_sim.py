@@ -59,6 +59,12 @@ def test_large_requests_go_to_the_accelerator_whole() -> None:
     np.testing.assert_allclose(got.latencies, [2.0, 0.5, 1.0])
 
 
+def test_an_executor_beside_takes_from_the_same_queue() -> None:
+    fast = LatencyCurve((8,), (0.5,))
+    got = run([0.0, 0.1, 0.2], [4, 4, 4], Greedy(4, splits=True), beside=fast)
+    np.testing.assert_allclose(got.latencies, [2.0, 0.5, 0.9])
+
+
 def test_windows_change_nothing_and_count_everything() -> None:
     class Watching(Greedy):
         window_s = 0.7

@@ -113,5 +113,21 @@ def test_settings_that_cannot_be_are_rejected() -> None:
         Setting(1, 1, share=1.5)
     with pytest.raises(ValueError, match="workers=3 exceed the 2 cores"):
         Servers(MACHINE, Setting(1, 3))
-    with pytest.raises(ValueError, match="threshold=5 needs an accelerator; bare has none"):
+    with pytest.raises(ValueError, match="threshold=5, pulls=0 need an accelerator; bare has none"):
         Servers(Machine("bare", 2, CORE), Setting(1, 1, threshold=5))
+
+
+def test_an_accelerator_that_pulls_takes_what_waits_in_order() -> None:
+    # Two batches are on the cores until 2 s; at 0.2 s enough waits, and 300 items take 1.3 s.
+    times, sizes = [0.0, 0.0, 0.1, 0.2, 0.3], [100, 100, 100, 200, 100]
+    got = run(times, sizes, Setting(100, 2, joined=1000, pulls=300))
+    assert got == pytest.approx([2.0, 2.0, 1.4, 1.3, 3.7])
+    greedy = run(times, sizes, Setting(100, 2, joined=1000, pulls=1))
+    # At 0.1 s one batch until 1.2 s, then the other three until 2.5 s.
+    assert greedy == pytest.approx([2.0, 2.0, 1.1, 2.3, 2.2])
+
+
+def test_an_accelerator_that_never_pulls_is_not_there() -> None:
+    schedule = queries(0.3, 3000, seed=4)
+    pulling = Servers(MACHINE, Setting(128, 2, joined=1024, pulls=10**9)).run(schedule)
+    np.testing.assert_allclose(pulling, Servers(MACHINE, Setting(128, 2)).run(schedule))

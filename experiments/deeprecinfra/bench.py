@@ -1,0 +1,131 @@
+"""Measuring: what schedulers may ask of a machine, and what a plan carries in truth."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.special import bdtr
+
+from experiments.deeprecinfra.plans import Fixed, Plan, Running
+from experiments.deeprecinfra.profiles import Machine, Profile
+from experiments.deeprecinfra.simulator import Servers, Setting
+from experiments.deeprecinfra.workload import PERCENTILE, queries
+from serving.load.workload import Schedule
+
+_WARM, _COUNTED = 2_048, 14_336
+_WARM_RULE, _COUNTED_RULE = 1_024, 6_144  # of rules that decide batch by batch, which run slower
+_RISK = 0.05  # chance of calling a target met that is missed
+_RESOLUTION, _RESOLUTION_RULE = 0.005, 0.01
+
+
+def allowed(count: int, *, certain: bool = False) -> int:
+    """Most queries of `count` that may be late.
+
+    Args:
+        count: Queries.
+        certain: Few enough that the percentile is met with confidence (binomial, 95 %);
+            otherwise the percentile of the sample is met.
+    """
+    expected = int((1 - PERCENTILE) * count)
+    if not certain:
+        return expected
+    most = np.arange(expected + 1)
+    met = bdtr(most.astype(float), count, 1 - PERCENTILE) < _RISK
+    return int(most[met].max(initial=-1))
+
+
+class Bench:
+    """A machine under load, as a scheduler sees it: it can measure, and pays in queries.
+
+    Times of batches and sizes of queries are known to all schedulers without cost.
+
+    Attributes:
+        machine: Executors and their profiles.
+        target: Seconds, of the 95th percentile.
+        sizes: A sample of query sizes.
+        spent: Queries measured so far.
+    """
+
+    def __init__(
+        self, machine: Machine, target: float, *, workload: str = "mlperf", seed: int = 0
+    ) -> None:
+        self.machine, self.target, self.workload = machine, target, workload
+        self.spent = 0
+        self._seeds = iter(np.random.SeedSequence(seed).generate_state(100_000).tolist())
+        self.sizes = queries(1.0, 4_096, sizes=workload, seed=next(self._seeds)).sizes
+
+    def late(self, plan: Plan, rate: float, count: int, *, most: int | None = None) -> int:
+        """How many of `count` fresh queries at `rate` per second were late.
+
+        Args:
+            most: The measurement ends once more are late; absent, it goes on.
+        """
+        found = plan.start(self.machine, next(self._seeds)).run(
+            self._queries(rate, count), target=self.target, late=-1 if most is None else most
+        )
+        self.spent += len(found)
+        return int((found > self.target).sum())
+
+    def window(self, running: Running, rate: float, count: int, after: float) -> Schedule:
+        """Queries that follow others: the next ones begin at `after` seconds."""
+        self.spent += count
+        fresh = self._queries(rate, count)
+        return Schedule(fresh.times + after, fresh.sizes, fresh.duration)
+
+    def capacity(self, setting: Setting) -> float:
+        """Queries per second that keep a device busy all the time."""
+        return Servers(self.machine, setting).capacity(self.sizes)
+
+    def _queries(self, rate: float, count: int) -> Schedule:
+        return queries(rate, count, sizes=self.workload, seed=next(self._seeds))
+
+
+def carries(
+    machine: Machine, plan: Plan, rate: float, target: float, *, workload: str, seed: int
+) -> bool:
+    """Whether a plan meets the target at a rate, with confidence; all plans get one load."""
+    fixed = isinstance(plan, Fixed)
+    warm, counted = (_WARM, _COUNTED) if fixed else (_WARM_RULE, _COUNTED_RULE)
+    load = queries(rate, warm + counted, sizes=workload, seed=seed)
+    most = allowed(counted, certain=True)
+    running = plan.start(machine, seed)
+    if not fixed:  # these run once
+        found = running.run(load, target=target, late=warm + most)
+        return len(found) == len(load) and int((found[warm:] > target).sum()) <= most
+    running.run(Schedule(load.times[:warm], load.sizes[:warm], load.duration))
+    rest = Schedule(load.times[warm:], load.sizes[warm:], load.duration)
+    return int((running.run(rest, target=target, late=most) > target).sum()) <= most
+
+
+def sustained(
+    machine: Machine,
+    plan: Plan,
+    target: float,
+    *,
+    workload: str = "mlperf",
+    seed: int = 12_345,
+    least: float = 0.0,
+) -> float:
+    """Highest rate that a plan carries within the target, to 0.5 % (1 % for rules).
+
+    Args:
+        least: A rate that is known to be carried.
+    """
+    sizes = queries(1.0, 4_096, sizes=workload, seed=seed).sizes
+    if isinstance(plan, Fixed):
+        high = Servers(machine, plan.setting, seed=seed).capacity(sizes)
+    else:
+        bulk = [profile.by_rows()[1:] / np.arange(1, 1025) for profile in _all(machine)]
+        high = sum(1 / one.min() for one in bulk) / float(sizes.mean())
+    low, floor = least, 0.01 * high  # less counts as nothing
+    resolution = _RESOLUTION if isinstance(plan, Fixed) else _RESOLUTION_RULE
+    while high - low > resolution * high and high > floor:
+        middle = (low + high) / 2
+        if carries(machine, plan, middle, target, workload=workload, seed=seed):
+            low = middle
+        else:
+            high = middle
+    return low
+
+
+def _all(machine: Machine) -> list[Profile]:
+    return [machine.cpu] * machine.cores + ([machine.accelerator] if machine.accelerator else [])
