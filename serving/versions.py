@@ -29,7 +29,11 @@ T = TypeVar("T")
 
 
 def open_newest(
-    path: str | os.PathLike[str], *, buckets: Sequence[int] = BUCKETS, k: int | None = None
+    path: str | os.PathLike[str],
+    *,
+    buckets: Sequence[int] = BUCKETS,
+    k: int | None = None,
+    traces: bool = False,
 ) -> tuple[Engine, str | None]:
     """The newest version that can serve, given the folder of all versions or one version.
 
@@ -42,7 +46,7 @@ def open_newest(
     wrong: SnapshotError | None = None
     for version in reversed(versions(path) or [Path(path)]):
         try:
-            engine = Engine(load_snapshot(version), buckets=buckets, k=k)
+            engine = Engine(load_snapshot(version), buckets=buckets, k=k, traces=traces)
         except SnapshotError as error:
             log.error("snapshot %s was refused: %s", version.name, error)
             wrong = wrong or error
@@ -152,7 +156,13 @@ class Versions:
 
     def _built(self, path: Path) -> Engine:
         current = self.engine
-        engine = Engine(load_snapshot(path), buckets=current.buckets, k=current.k, like=current)
+        engine = Engine(
+            load_snapshot(path),
+            buckets=current.buckets,
+            k=current.k,
+            like=current,
+            traces=current.traces,
+        )
         # Programs that were taken over are warm; a bad snapshot shows in any one of them.
         engine.warm(engine.buckets if engine.compiled else engine.buckets[:1])
         _give_back_memory()
