@@ -48,7 +48,7 @@ def launch(
     if target_s is not None:
         ladder = tuple(sorted(set(batch_sizes)))
         climber = HillClimber(HillClimbConfig(ladder, target_s))
-    service = Service.open(snapshot, service_config, climber, buckets=batch_sizes, k=k)
+    service = Service.open(snapshot, service_config, climber, buckets=batch_sizes, k=k, traces=True)
     server = Server(service, server_config)
     uvloop.run(_run(server))
 
