@@ -198,9 +198,9 @@ class _Found:
 
     def probed(self) -> _Verdict:
         visited, rank = self._course()
-        there = f"its cluster is the {_nth(rank)} nearest that may hold something, {visited} were"
         kept = self._at is not None or rank <= visited
-        why = f"{there} visited" if rank else "its cluster holds nothing that passes"
+        why = f"its cluster comes {_nth(rank)} in the order of visiting; {visited} were visited"
+        why = why if rank else "its cluster holds nothing that passes"
         return kept and rank > 0, why, why
 
     def _course(self) -> tuple[int, int]:

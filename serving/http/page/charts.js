@@ -1,8 +1,10 @@
 // Four charts over the same five minutes, in the colours of the page.
 import { clock } from "./format.js";
 
-const HEIGHT = 180;
+const HEIGHT = 170;
 const SPAN_S = 300;
+// Rows and milliseconds are counted in whole numbers.
+const INCREMENTS = [1, 10, 100, 1000, 1e4, 1e5].flatMap((ten) => [ten, 2 * ten, 5 * ten]);
 const uPlot = globalThis.uPlot;
 
 const CHARTS = {
@@ -87,14 +89,16 @@ function options(place, lines, colour) {
   return {
     width: place.clientWidth,
     height: HEIGHT,
+    padding: [8, 8, 0, 0],
     cursor: { y: false, points: { size: 6 } },
     scales: {
-      x: { range: (_, low, high) => [(high ?? SPAN_S) - SPAN_S, high ?? SPAN_S] },
+      // All that there is, at least one minute and at most five.
+      x: { range: (_, low, high) => (high == null ? [0, 60] : [Math.max(high - SPAN_S, Math.min(low, high - 60)), high]) },
       y: { range: (_, low, high) => [0, Math.max(1, 1.1 * (high ?? 1))] },
     },
     axes: [
-      { ...axis, values: (_, splits) => splits.map((at) => clock(at).slice(0, 5)), incrs: [60, 120, 300], space: 60 },
-      { ...axis, size: 48, values: (_, splits) => splits.map(plain) },
+      { ...axis, size: 28, values: (_, splits) => splits.map((at) => clock(at)), incrs: [15, 30, 60, 120, 300], space: 70 },
+      { ...axis, size: 48, incrs: INCREMENTS, values: (_, splits) => splits.map(plain) },
     ],
     series: [
       { label: "time", value: (_, at) => (at == null ? "–" : clock(at)) },

@@ -100,7 +100,8 @@ export function live() {
       return show.rate(this.now?.answered_per_s);
     },
     get refusedNow() {
-      const { refused_per_s: refused, late_per_s: late } = this.now ?? {};
+      if (!this.now) return "";
+      const { refused_per_s: refused, late_per_s: late } = this.now;
       return refused || late ? `${show.rate(refused + late)} refused or late` : "none refused";
     },
     get p50() {
@@ -119,7 +120,7 @@ export function live() {
       return Boolean(this.state?.target_ms);
     },
     get target() {
-      if (!this.hasTarget) return "no target";
+      if (!this.hasTarget) return this.state ? "no target" : "";
       return `${this.over ? "over the target of" : "target"} ${show.number(this.state.target_ms)} ms`;
     },
     get queue() {
@@ -132,7 +133,8 @@ export function live() {
       return show.number(this.now?.batch_limit);
     },
     get filled() {
-      const rows = this.now?.rows_per_batch;
+      if (!this.now) return "";
+      const rows = this.now.rows_per_batch;
       return rows == null ? "no batches now" : `${rows.toFixed(1)} rows a batch`;
     },
     get climb() {
