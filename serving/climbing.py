@@ -58,6 +58,16 @@ class Climbing:
         self._clear()
 
     @property
+    def target_s(self) -> float:
+        """Time within which `percentile` of the requests are to be answered, in seconds."""
+        return self._climber.config.target_s
+
+    @property
+    def percentile(self) -> float:
+        """As a share."""
+        return self._climber.config.percentile
+
+    @property
     def decision(self) -> Decision:
         """What holds now."""
         return self._climber.decision

@@ -38,7 +38,7 @@ def serve(
     Args:
         snapshot: The folder of all versions, or one version.
         host: Address to listen on; one that other machines reach needs --api-key-file.
-        port: HTTP: the JSON API, the Open Inference Protocol v2, metrics.
+        port: HTTP: the live page, the JSON API, the Open Inference Protocol v2, metrics.
         grpc_port: Open Inference Protocol v2 over gRPC.
         admin_port: Swap and rollback, on this machine alone.
         api_key_file: One key a line, then its rights: infer, metrics, admin.

@@ -58,7 +58,7 @@ def launch(
         server_config, limits=dataclasses.replace(limits, connections=connections)
     )
     log.info("loading %s and compiling for batches of %s", snapshot, list(batch_sizes))
-    engine, degraded = open_newest(snapshot, buckets=batch_sizes, k=k)
+    engine, degraded = open_newest(snapshot, buckets=batch_sizes, k=k, traces=True)
     start = tuned_start(engine, 1e3 * target_s)
     if start is None and mode == "fixed":
         start = engine.buckets[-1]

@@ -21,7 +21,10 @@ from serving.http.admin import Admin
 from serving.http.app import admin_app, data_app
 from serving.http.endpoint import Guard
 from serving.http.front import Front
+from serving.http.live_stream import LiveStream
+from serving.http.page import Page
 from serving.http.protocol import Limits, limited_protocol
+from serving.live import Live
 from serving.metrics import Metrics
 from serving.security import Keys, check_bind, check_tls
 from serving.service import Service
@@ -85,6 +88,7 @@ class Server:
 
     Attributes:
         urls: Where it listens, by kind: "http", "grpc", "admin"; known after `start`.
+        live: Its figures, for whoever listens.
     """
 
     def __init__(self, service: Service, config: ServerConfig) -> None:
@@ -92,6 +96,7 @@ class Server:
         self.urls: dict[str, str] = {}
         self._http: list[tuple[_Uvicorn, asyncio.Task[None]]] = []
         self._grpc: grpc.aio.Server | None = None
+        self.live = LiveStream(Live(service))
 
     async def start(self) -> None:
         """Listens, then warms the service up; until that is done, it answers "not ready".
@@ -109,7 +114,8 @@ class Server:
             observe=metrics.observe,
         )
         front = Front(self.service, metrics)
-        self._listen("http", config.host, config.port, data_app(front, guard))
+        app = data_app(front, self.live, Page(), guard)
+        self._listen("http", config.host, config.port, app)
         if config.admin_port is not None:
             app = admin_app(Admin(self.service), guard)
             self._listen("admin", config.admin_host, config.admin_port, app)
@@ -121,6 +127,7 @@ class Server:
         except BaseException:
             await self._close()
             raise
+        self.live.start()
         log.info("ready", extra={"snapshot_version": self.service.version, **self.urls})
 
     async def run(self, told: Callable[[], None]) -> None:
@@ -146,6 +153,7 @@ class Server:
 
     async def _close(self) -> None:
         """Closes the ports; what came through them is answered first."""
+        self.live.close()  # streams would go on for ever
         for server, _ in self._http:
             server.should_exit = True
         if self._grpc is not None:

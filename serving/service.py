@@ -25,6 +25,8 @@ from serving.climbing import Climbing
 from serving.config import ServiceConfig
 from serving.engine import BUCKETS, Engine
 from serving.errors import DeadlineExceeded, Overloaded
+from serving.explain import Explanation
+from serving.explaining import Explaining
 from serving.hill_climb import HillClimber
 from serving.query import Query
 from serving.recompiles import RecompileCounter
@@ -70,6 +72,7 @@ class Service:
         self.stats = Stats(climbing=self.climbing)
         self.versions = Versions(engine, self.stats, degraded)
         self._recompiles = RecompileCounter()
+        self._explaining = Explaining()
         self._door = Admission(config.capacity_rows, config.reserved_share)
         self._scheduler: Scheduler | None = None
         self._tasks: list[asyncio.Task[None]] = []
@@ -121,6 +124,7 @@ class Service:
         if self._scheduler is not None:
             await self._scheduler.drain(self.config.drain_s)
             await self._scheduler.close()
+        await self._explaining.close()
         await self.versions.close()
         self._recompiles.leave_this_thread()
 
@@ -217,6 +221,24 @@ class Service:
         finally:
             timer.cancel()
             scheduler.queue.cancel(ticket)
+
+    async def explain(
+        self, query: Query, item: str, *, timeout: float | None = None
+    ) -> Explanation:
+        """Which stage keeps or drops an item, beside the requests and never in their way.
+
+        Args:
+            item: External id.
+            timeout: As in `answer`.
+
+        Raises:
+            Overloaded, DeadlineExceeded, ValueError, KeyError: As in `answer`.
+            NotImplementedError: The engine was made without `traces`.
+        """
+        timeout = self._checked(1, timeout, 0)
+        if not self._open:
+            raise Overloaded(self.config.drain_s, STOPPING)
+        return await self._explaining.explain(self.versions.engine, query, item, timeout)
 
     async def swap(self, path: str | os.PathLike[str]) -> str:
         """Serves another version from now on; see `Versions.swap`."""

@@ -30,7 +30,11 @@ T = TypeVar("T")
 
 
 def open_newest(
-    path: str | os.PathLike[str], *, buckets: Sequence[int] = BUCKETS, k: int | None = None
+    path: str | os.PathLike[str],
+    *,
+    buckets: Sequence[int] = BUCKETS,
+    k: int | None = None,
+    traces: bool = False,
 ) -> tuple[Engine, str | None]:
     """The newest version that can serve, given the folder of all versions or one version.
 
@@ -43,7 +47,7 @@ def open_newest(
     wrong: SnapshotError | None = None
     for version in reversed(versions(path) or [Path(path)]):
         try:
-            engine = Engine(load_snapshot(version), buckets=buckets, k=k)
+            engine = Engine(load_snapshot(version), buckets=buckets, k=k, traces=traces)
         except SnapshotError as error:
             log.error("snapshot %s was refused: %s", version.name, error)
             wrong = wrong or error
@@ -156,7 +160,13 @@ class Versions:
 
     def _built(self, path: Path) -> Engine:
         current = self.engine
-        engine = Engine(load_snapshot(path), buckets=current.buckets, k=current.k, like=current)
+        engine = Engine(
+            load_snapshot(path),
+            buckets=current.buckets,
+            k=current.k,
+            like=current,
+            traces=current.traces,
+        )
         # Programs that were taken over are warm; a bad snapshot shows in any one of them. Nothing
         # is timed: requests are being answered meanwhile, and should new programs take another
         # time than those before, their own batches say so.

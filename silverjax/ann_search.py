@@ -156,14 +156,7 @@ def _search(
     rescore: float | None,
     backend: str | None,
 ) -> Candidates:
-    finite = jnp.all(jnp.isfinite(queries), axis=1)
-    queries = jnp.where(finite[:, None], queries, 0.0)
-    padded = jnp.pad(queries, ((0, 0), (0, index.codes.shape[2] - index.dim)))
-    # Which items are found has no gradient; what scores them afterwards has.
-    fixed = jax.lax.stop_gradient(padded)
-    affinity = fixed @ index.centroids.T
-    # A query of huge numbers overflows: what is no number attracts nothing.
-    affinity = jnp.where(finite[:, None] & ~jnp.isnan(affinity), affinity, -jnp.inf)
+    fixed, affinity = affinities(index, queries)
     wanted = k if rescore is None else min(round(k * rescore), probes * index.slots_per_cluster)
     scores, slots, probed, eligible = filtered_search(
         *(index.codes, index.scales, index.words),
@@ -181,10 +174,31 @@ def _search(
     )
     rows = jnp.where(slots < 0, -1, index.rows.reshape(-1)[jnp.maximum(slots, 0)])
     if rescore is not None:
-        rows, scores = _rescored(index, queries, rows, k, backend)
+        rows, scores = _rescored(index, _finite(queries), rows, k, backend)
     live = jnp.maximum(index.live_items(), 1).astype(jnp.float32)
     coverage = probed.astype(jnp.float32) / live
     return Candidates(rows, scores, coverage, probed, eligible)
+
+
+def affinities(
+    index: ItemIndex, queries: Float[Array, "batch dim"]
+) -> tuple[Float[Array, "batch D"], Float[Array, "batch C"]]:
+    """The queries as wide as the codes, and how near each is to every cluster.
+
+    Clusters are visited from the largest affinity down, equal ones in their order. A query with a
+    NaN or infinity is all zeros, and is near to none (-inf).
+    """
+    finite = jnp.all(jnp.isfinite(queries), axis=1)
+    padded = jnp.pad(_finite(queries), ((0, 0), (0, index.codes.shape[2] - index.dim)))
+    # Which items are found has no gradient; what scores them afterwards has.
+    fixed = jax.lax.stop_gradient(padded)
+    affinity = fixed @ index.centroids.T
+    # A query of huge numbers overflows: what is no number attracts nothing.
+    return fixed, jnp.where(finite[:, None] & ~jnp.isnan(affinity), affinity, -jnp.inf)
+
+
+def _finite(queries: Float[Array, "batch dim"]) -> Float[Array, "batch dim"]:
+    return jnp.where(jnp.all(jnp.isfinite(queries), axis=1)[:, None], queries, 0.0)
 
 
 def _exact(index: ItemIndex, plan: FilterPlan) -> Exact:

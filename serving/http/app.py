@@ -10,6 +10,8 @@ from starlette.routing import Route
 from serving.http.admin import Admin
 from serving.http.endpoint import Endpoint, Guard, Handler
 from serving.http.front import Front, not_found
+from serving.http.live_stream import LiveStream
+from serving.http.page import Page
 from serving.security import Operation
 
 Routes = Iterable[tuple[str, str, Operation, Handler]]
@@ -18,12 +20,17 @@ _VERSION = "/versions/{version}"
 OPEN, INFER, METRICS = Operation.OPEN, Operation.INFER, Operation.METRICS
 
 
-def data_app(front: Front, guard: Guard) -> Starlette:
+def data_app(front: Front, live: LiveStream, page: Page, guard: Guard) -> Starlette:
     """The data port: everything but changing what is served."""
     return _app(
         guard,
         [
+            ("GET", "/", OPEN, page.index),
+            ("GET", "/page/{name}", OPEN, page.file),
             ("POST", "/v1/recommend", INFER, front.recommend),
+            ("POST", "/v1/explain", INFER, front.explain),
+            ("GET", "/v1/examples", INFER, front.examples),
+            ("GET", "/v1/live", METRICS, live.figures),
             ("GET", "/v2", INFER, front.server_metadata),
             ("GET", "/v2/health/live", OPEN, front.live),
             ("GET", "/v2/health/ready", OPEN, front.ready),

@@ -15,6 +15,7 @@ from serving.http.admin import Admin
 from serving.http.app import admin_app, data_app
 from serving.http.endpoint import Guard
 from serving.http.front import Front
+from serving.http.page import Page
 from serving.metrics import Metrics
 from serving.security import Operation
 from serving.server import Server, ServerConfig
@@ -181,7 +182,14 @@ def test_keys_open_what_they_are_good_for(engine: Engine, tmp_path: Path) -> Non
             return call(url, path, body, headers=headers).status
 
         assert status(data, "/livez", None) == 200
-        for path, body in (("/v1/recommend", {}), ("/metrics", None), ("/v2", None)):
+        for path, body in (
+            ("/v1/recommend", {}),
+            ("/v1/explain", {"item": "i1"}),
+            ("/v1/examples", None),
+            ("/v1/live", None),
+            ("/metrics", None),
+            ("/v2", None),
+        ):
             assert status(data, path, None, body) == 401
             assert status(data, path, "wrong-0123456789abcdef", body) == 401
             assert status(data, path, CHIEF, body) == 403
@@ -193,15 +201,17 @@ def test_keys_open_what_they_are_good_for(engine: Engine, tmp_path: Path) -> Non
         assert READER not in denied.body.decode()
 
 
-def test_every_route_needs_a_right_but_health(server: Server) -> None:
+def test_every_route_needs_a_right_but_health_and_the_empty_page(server: Server) -> None:
     metrics = Metrics(server.service)
     guard = Guard(keys=None, limits=LIMITS, observe=metrics.observe)
-    apps = data_app(Front(server.service, metrics), guard), admin_app(Admin(server.service), guard)
+    data = data_app(Front(server.service, metrics), server.live, Page(), guard)
+    apps = data, admin_app(Admin(server.service), guard)
     routes: list[Any] = [route for app in apps for route in app.routes]
     assert len(routes) > 20
     open_paths = [r.path for r in routes if r.endpoint._operation is Operation.OPEN]
     allowed = (
-        r"/(livez|readyz|healthz|v2/health/\w+|v2/models/\{model\}(/versions/\{version\})?/ready)"
+        r"/(|page/\{name\}|livez|readyz|healthz|v2/health/\w+"
+        r"|v2/models/\{model\}(/versions/\{version\})?/ready)"
     )
     assert [path for path in open_paths if not re.fullmatch(allowed, path)] == []
 
