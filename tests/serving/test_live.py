@@ -75,7 +75,7 @@ def test_moves_are_told_once_and_kept_for_who_comes_later(service: Service) -> N
     queue = Batcher[Any](1)
     rows = np.repeat([1, 4, 8], 8)
     climbing.begin(queue, WarmUp(rows, np.full(len(rows), 0.001), took_s=0.03))
-    assert [move.batch_limit for move in live.sample().moves] == [1]
+    assert [move.batch_limit for move in live.sample().moves] == [8]
     assert live.sample().moves == ()
     climbing._put(queue)
     assert len(live.sample().moves) == 1
