@@ -185,7 +185,7 @@ def _search(
     rows = jnp.where(slots < 0, -1, index.rows.reshape(-1)[jnp.maximum(slots, 0)])
     if rescore is not None:
         rows, scores = _rescored(index, _finite(queries), rows, k, backend)
-    live = jnp.maximum(index.live_items(), 1).astype(jnp.float32)
+    live = jnp.maximum(index.live_items, 1).astype(jnp.float32)
     coverage = probed.astype(jnp.float32) / live
     return Candidates(rows, scores, coverage, probed, eligible)
 

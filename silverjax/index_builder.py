@@ -84,7 +84,7 @@ def build_index(
     words = _words(lists, column_of_term, slots, config, bloom_bits, clusters, size)
     return ItemIndex(
         centroids=jnp.asarray(centroids),
-        sizes=jnp.asarray(np.bincount(cluster, minlength=clusters).astype(np.int32)),
+        live_items=jnp.int32(n),
         radii=jnp.asarray(radii),
         profile=jnp.asarray(profile),
         codes=jnp.asarray(codes),

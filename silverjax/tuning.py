@@ -92,7 +92,7 @@ class RecallCurve:
                 "the index keeps no embeddings to compare with; build it with "
                 "IndexConfig(keep_embeddings=True)"
             )
-        self.index, self.k = index, min(k, int(index.live_items()))
+        self.index, self.k = index, min(k, int(index.live_items))
         self.least = math.ceil(self.k / index.slots_per_cluster)
         self._queries = queries
         self._exact = exact_rows(index, queries, k=self.k)

@@ -48,7 +48,7 @@ def test_clusters_are_balanced_and_none_is_empty(index: ItemIndex) -> None:
     assert index.padding() < 0.2
     live = np.unpackbits(np.asarray(index.words[:, LIVE_ROW]).view(np.uint8), bitorder="little")
     assert live.sum() == 3_000
-    assert int(index.live_items()) == 3_000
+    assert int(index.live_items) == 3_000
 
 
 def test_spread_is_that_of_the_scores_about_the_affinity(index: ItemIndex) -> None:
