@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import time
+import hashlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -18,6 +18,7 @@ import numpy as np
 from serving.encoder import Encoder, Rows
 from serving.query import Query, Reply
 from serving.replies import Replies
+from serving.warm_up import WarmUp, warm_up
 from silverjax.item_trace import ItemTrace, trace_item
 from silverjax.model import check_params
 from silverjax.retriever import Answer, Request, Retriever
@@ -42,6 +43,7 @@ class Engine:
     Attributes:
         version: Of the snapshot; every answer carries it.
         compiled: Programs that had to be compiled.
+        programs: What they compute, hashed: model, sizes and shapes, but no values.
         traces: Items can be traced.
 
     Raises:
@@ -91,6 +93,7 @@ class Engine:
         if traces and self._trace is None:
             self._trace = self._compile_trace()
             self.compiled += 1
+        self.programs = hashlib.sha256(repr(self._fits).encode()).hexdigest()
 
     def recommend(self, queries: Sequence[Query]) -> list[Reply]:
         """Answers any number of queries, in the largest batches there is a program for.
@@ -146,26 +149,18 @@ class Engine:
         """Waits for an answer and brings it to the host, as NumPy arrays."""
         return jax.tree.map(np.asarray, answer)
 
-    def warm(self, sizes: Sequence[int] | None = None) -> dict[int, float]:
+    def warm(self, sizes: Sequence[int] | None = None) -> None:
         """Runs programs on users of the snapshot, and looks at what comes back.
 
         Args:
             sizes: Of the programs to run; `None` runs all.
 
-        Returns:
-            Seconds that each program takes.
         Raises:
             SnapshotError: No items, or values that are not numbers.
         """
-        seconds = {}
         for size in sizes or self.buckets:
-            users = self.snapshot.catalogue.user_ids[:size]
-            asked = [Query(user=user, exclude_seen=False, k=1) for user in users] or [Query(k=1)]
-            rows = self.encode(asked)
-            for _ in range(2):  # the first run may still allocate
-                start = time.perf_counter()
-                answer = self.fetch(self.run([(rows, 0, len(rows))]))
-                seconds[size] = time.perf_counter() - start
+            rows = self._usual(size)
+            answer = self.fetch(self.run([(rows, 0, len(rows))]))
             # The search finds nothing near an embedding that is not a number.
             if not np.isfinite(answer.scores[: len(rows), 0]).all():
                 raise SnapshotError(
@@ -175,7 +170,16 @@ class Engine:
                 )
         if self.traces:
             self.trace(self.request([], 1), 0)
-        return seconds
+
+    def measure(self) -> WarmUp:
+        """How long a batch of each size takes; about a second."""
+        usual = {size: self._usual(size) for size in self.buckets}
+
+        def run(size: int) -> Answer:
+            rows = usual[size]
+            return self.fetch(self.run([(rows, 0, len(rows))]))
+
+        return warm_up(run, self.buckets)
 
     def request(self, queries: Sequence[Query], size: int) -> Request:
         """The padded batch of some queries."""
@@ -184,6 +188,13 @@ class Engine:
     def assemble(self, rows: Rows, size: int) -> Request:
         """The padded batch of encoded queries; may be called on any thread."""
         return self._encoder.assemble([(rows, 0, len(rows))], size)
+
+    def _usual(self, size: int) -> Rows:
+        """A full batch, as far as there are users for it."""
+        users = self.snapshot.catalogue.user_ids[:size]
+        return self.encode(
+            [Query(user=user, exclude_seen=False, k=1) for user in users] or [Query(k=1)]
+        )
 
     def _check_params(self) -> None:
         """Says what is wrong before a trace does; where programs fit, parameters do."""

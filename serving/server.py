@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import dataclasses
 import logging
-import resource
 import signal
 import socket
 from collections.abc import Callable, Iterator
@@ -27,7 +26,7 @@ from serving.http.page import Page
 from serving.http.protocol import Limits, limited_protocol
 from serving.live import Live
 from serving.metrics import Metrics
-from serving.security import Keys, check_bind
+from serving.security import Keys, check_bind, check_tls
 from serving.service import Service
 
 log = logging.getLogger(__name__)
@@ -64,8 +63,17 @@ class ServerConfig:
     limits: Limits = dataclasses.field(default_factory=Limits)
 
     def __post_init__(self) -> None:
+        # Files too are looked at here: nobody should wait for programs to compile to be told.
         if (self.tls_cert is None) != (self.tls_key is None):
             raise ValueError("TLS needs both --tls-cert and --tls-key; one of them is missing")
+        for name in ("port", "grpc_port", "admin_port"):
+            port = getattr(self, name)
+            if port is not None and not 0 <= port <= 65_535:
+                raise ValueError(f"{name}={port} must be from 1 to 65535, or 0 for a free one")
+        if self.tls_cert is not None and self.tls_key is not None:
+            check_tls(self.tls_cert, self.tls_key)
+        if self.api_key_file is not None:
+            Keys.read(self.api_key_file)
         for host in (self.host, self.admin_host):
             keyed = self.api_key_file is not None
             check_bind(host, keyed=keyed, insecure=self.insecure)
@@ -220,12 +228,6 @@ class _Uvicorn(uvicorn.Server):
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
-
-
-def raise_file_limit() -> None:
-    """As many open connections as the system lets this process have."""
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def _bound(host: str, port: int) -> socket.socket:

@@ -56,6 +56,7 @@ class Service:
         stats: Counters and recent durations.
         versions: The snapshots, and the way to change them.
         climbing: The batch limit's moves and their reasons; `None` without a climber.
+        warmed_up: How long a batch of each size took; known after `start`.
     """
 
     def __init__(
@@ -86,33 +87,29 @@ class Service:
         *,
         buckets: Sequence[int] = BUCKETS,
         k: int | None = None,
-        traces: bool = False,
     ) -> Service:
         """A service of one version, or of the newest of a folder of versions that can serve.
-
-        Args:
-            traces: Also compile what `explain` needs.
 
         Raises:
             SnapshotError: None can; says what is wrong with the newest.
         """
-        engine, degraded = open_newest(path, buckets=buckets, k=k, traces=traces)
+        engine, degraded = open_newest(path, buckets=buckets, k=k)
         return cls(engine, config, climber, degraded=degraded)
 
     async def start(self) -> None:
         """Warms the programs up and opens the door. Call on the loop that will serve."""
-        times = await self.versions.warm()
+        self.warmed_up = measured = await self.versions.warm()
         self._recompiles.watch_this_thread()
         self._scheduler = Scheduler(
             limit=self.versions.engine.buckets[-1],
             depth=self.config.depth,
             head_start_s=self.config.head_start_s,
-            times=times,
+            times=measured.typical(),
             stats=self.stats,
             recompiles=self._recompiles,
         )
         if self.climbing:
-            self.climbing.begin(self._scheduler.queue, times)
+            self.climbing.begin(self._scheduler.queue, measured)
             self._tasks.append(asyncio.create_task(self.climbing.run(self._scheduler.queue)))
         if self.config.watch_s:
             self._tasks.append(asyncio.create_task(self.versions.watch(self.config.watch_s)))
@@ -165,6 +162,22 @@ class Service:
     def batch_limit(self) -> int:
         """Rows that a batch may have now."""
         return self._scheduler.queue.limit if self._scheduler else 0
+
+    def limit_batches(self, rows: int) -> None:
+        """Sets how many rows a batch may have, until a climber, if there is one, moves it.
+
+        Raises:
+            ValueError: No program is compiled for so many.
+            RuntimeError: The service has not been started.
+        """
+        if not 1 <= rows <= self.versions.engine.buckets[-1]:
+            raise ValueError(
+                f"{rows=} must be from 1 to {self.versions.engine.buckets[-1]}, the largest size "
+                "that is compiled"
+            )
+        if self._scheduler is None:
+            raise RuntimeError("start the service before its batches are limited")
+        self._scheduler.queue.limit = rows
 
     async def answer(
         self, queries: Sequence[Query], *, timeout: float | None = None, priority: int = 0

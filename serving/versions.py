@@ -20,6 +20,7 @@ from typing import TypeVar
 
 from serving.engine import BUCKETS, Engine
 from serving.stats import Stats
+from serving.warm_up import WarmUp
 from silverjax.snapshot import load_snapshot, versions
 from silverjax.snapshot_errors import NoSnapshotError, SnapshotError
 
@@ -86,9 +87,12 @@ class Versions:
         """The version that a rollback would go to."""
         return self._back.name if self._back else None
 
-    async def warm(self) -> dict[int, float]:
-        """Runs the programs of the current version; seconds that each takes."""
-        return await self._in_background(self.engine.warm)
+    async def warm(self) -> WarmUp:
+        """Runs the programs of the current version, and says how long a batch of each takes."""
+        await self._in_background(self.engine.warm)
+        measured = await self._in_background(self.engine.measure)
+        log.info("warm: %s", measured)
+        return measured
 
     async def swap(self, path: str | os.PathLike[str]) -> str:
         """Puts another version in place of the current one, and returns its name.
@@ -163,7 +167,9 @@ class Versions:
             like=current,
             traces=current.traces,
         )
-        # Programs that were taken over are warm; a bad snapshot shows in any one of them.
+        # Programs that were taken over are warm; a bad snapshot shows in any one of them. Nothing
+        # is timed: requests are being answered meanwhile, and should new programs take another
+        # time than those before, their own batches say so.
         engine.warm(engine.buckets if engine.compiled else engine.buckets[:1])
         _give_back_memory()
         return engine

@@ -46,6 +46,13 @@ struct Job {
   uint32_t passed;  // out: slots of `mask` that score `threshold` or more
 };
 
+// Rows of `groups` codes of `dim` bytes each, a scale for each code.
+struct CodeTable {
+  const int8_t* codes;  // [rows, groups, dim]
+  const float* scales;  // [rows, groups]
+  int64_t rows, groups, dim;
+};
+
 struct Kernels {
   const char* name;
 
@@ -96,6 +103,11 @@ struct Kernels {
   // expected to score over `least`.
   void (*expect)(const float* affinity, const float* spread, const int32_t* counts, int64_t clusters,
                  float least, const int32_t* tail, int32_t* expected);
+
+  // out[(g * count_v + v) * stride + i] = (code g of row rows[i] . vectors[g, v]) * its scale, and 0
+  // for rows outside the table; `vectors` is [groups, count_v, dim].
+  void (*gather_dot)(const CodeTable& table, const int32_t* rows, int64_t count,
+                     const float* vectors, int64_t count_v, float* out, int64_t stride);
 };
 
 extern const Kernels kPortable;

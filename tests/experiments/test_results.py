@@ -11,6 +11,7 @@ import pytest
 
 from experiments import results
 from silverjax.metrics import Estimate
+from silverjax.replace_file import replace_text
 
 
 def test_write_result_says_where_figures_come_from(tmp_path: pathlib.Path) -> None:
@@ -35,7 +36,7 @@ def test_a_write_that_fails_leaves_the_old_result(tmp_path: pathlib.Path) -> Non
     with pytest.raises(TypeError, match="not JSON serializable"):
         results.write_result(path, study="s", settings={}, figures={"what": object()})
     with pytest.raises(UnicodeEncodeError):
-        results.write_text(path, "\ud800")
+        replace_text(path, "\ud800")
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
 

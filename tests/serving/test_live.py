@@ -17,6 +17,7 @@ from serving.hill_climb_config import HillClimbConfig
 from serving.live import FRAMES, Live
 from serving.query import Query
 from serving.service import Service
+from serving.warm_up import WarmUp
 
 
 @pytest.fixture
@@ -72,8 +73,8 @@ def test_moves_are_told_once_and_kept_for_who_comes_later(service: Service) -> N
     live, climbing = Live(service), service.climbing
     assert climbing is not None
     queue = Batcher[Any](1)
-    climbing.begin(queue, {1: 0.001, 4: 0.001, 8: 0.001})
-    assert [move.batch_limit for move in live.sample().moves] == [1]
+    climbing.begin(queue, WarmUp(np.array([1, 4, 8]), np.full(3, 0.001), took_s=0.003))
+    assert [move.batch_limit for move in live.sample().moves] == [queue.limit]
     assert live.sample().moves == ()
     climbing._put(queue)
     assert len(live.sample().moves) == 1

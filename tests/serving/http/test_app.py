@@ -245,9 +245,11 @@ def test_swap_and_rollback_change_what_is_served(snapshots: Path, engine: Engine
         ({"host": "0.0.0.0"}, "--api-key-file FILE, or --insecure"),
         ({"admin_host": "0.0.0.0"}, "--api-key-file FILE, or --insecure"),
         ({"tls_cert": Path("x")}, "needs both --tls-cert and --tls-key"),
+        ({"port": 99_999}, "port=99999 must be from 1 to 65535, or 0"),
+        ({"admin_port": -1}, "admin_port=-1 must be from 1 to 65535, or 0"),
     ],
 )
-def test_rejects_settings_that_are_not_safe(config: dict[str, Any], message: str) -> None:
+def test_rejects_settings_that_cannot_be_served(config: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         ServerConfig(**config)
 

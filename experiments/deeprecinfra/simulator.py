@@ -1,0 +1,168 @@
+"""Queries on many cores and an accelerator, event by event.
+
+A query of n items is cut into batches; each runs on one core, in order of arrival, on the core
+that is free first. An accelerator runs one launch at a time. A query ends when its last part
+does. Settings stay as they are during a run; rules that decide batch by batch run in
+`experiments.serving_sim`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import heapq
+import itertools
+import math
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from experiments.deeprecinfra.profiles import Machine
+from serving.load.workload import LARGEST, Schedule
+
+_FACTORS = 8191  # of noise, drawn once and used in turn; prime, so that no pattern repeats
+_BLOCK = 256  # queries between two looks at how many are late
+
+
+@dataclasses.dataclass(frozen=True)
+class Setting:
+    """How queries are placed.
+
+    Attributes:
+        batch: Most items of a batch on a core.
+        workers: Cores in use.
+        threshold: Queries of more items go to the accelerator; None: all go to the cores.
+        share: Part of such a query that the accelerator takes; the cores take the rest.
+        joined: Most items of a launch that joins waiting queries; 0: one query a launch.
+        even: Batches of a query are equally large; otherwise all but the last are full.
+    """
+
+    batch: int
+    workers: int
+    threshold: int | None = None
+    share: float = 1.0
+    joined: int = 0
+    even: bool = False
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.batch <= LARGEST:
+            raise ValueError(f"batch={self.batch} must be from 1 to {LARGEST}")
+        if self.workers < 1 or not 0 < self.share <= 1:
+            raise ValueError(f"workers={self.workers} and share={self.share} must be positive, "
+                             "and the share at most 1")  # fmt: skip
+
+
+def parts(rows: int, batch: int, *, even: bool) -> list[int]:
+    """Items of each batch of a query, largest first."""
+    count = math.ceil(rows / batch)
+    if not even:
+        return [batch] * (count - 1) + [rows - batch * (count - 1)] if count else []
+    return [rows // count + (one < rows % count) for one in range(count)]
+
+
+class Servers:
+    """Cores and accelerator under one setting; runs queries and remembers what is still busy."""
+
+    def __init__(self, machine: Machine, setting: Setting, *, seed: int = 0) -> None:
+        if setting.workers > machine.cores:
+            raise ValueError(f"workers={setting.workers} exceed the {machine.cores} cores")
+        if setting.threshold is not None and machine.accelerator is None:
+            raise ValueError(f"threshold={setting.threshold} needs an accelerator; {machine.name} "
+                             "has none")  # fmt: skip
+        self._setting = setting
+        self._core = machine.cpu.by_rows(setting.workers)
+        self._free = [0.0] * setting.workers
+        self._launched = 0.0
+        self._pieces: dict[int, list[float]] = {}
+        rngs = np.random.default_rng(seed).spawn(2)
+        self._noise = itertools.cycle(_factors(machine.cpu.noise, rngs[0]))
+        if machine.accelerator is not None:
+            self._launch = machine.accelerator.by_rows().tolist()
+            self._launch_noise = itertools.cycle(_factors(machine.accelerator.noise, rngs[1]))
+
+    def capacity(self, sizes: Int[np.ndarray, " n"]) -> float:
+        """Queries per second at which a device is busy all the time, were launches not joined."""
+        here, there = self._split(sizes)
+        core = np.mean([sum(self._seconds(rows)) for rows in here.tolist()])
+        rate = self._setting.workers / core if core else math.inf
+        if there.any():
+            launch = np.asarray(self._launch)
+            busy = np.where(there > 0, launch[there], 0.0).mean()
+            if self._setting.joined:  # at best every launch is full
+                busy = there.mean() * (launch[1:] / np.arange(1, len(launch))).min()
+            rate = min(rate, 1 / busy)
+        return float(rate)
+
+    def run(self, schedule: Schedule, *, target: float = math.inf, late: int = -1) -> np.ndarray:
+        """Latencies in seconds, in order of arrival.
+
+        Args:
+            schedule: Queries, later than all that ran before.
+            target: Seconds.
+            late: The run ends early once more queries than this took longer; -1: never.
+        """
+        here, there = self._split(schedule.sizes)
+        ends = self._accelerate(schedule.times, there)
+        latencies, count = [], 0
+        for at in range(0, len(schedule), _BLOCK):
+            block = slice(at, at + _BLOCK)
+            done = self._cores(schedule.times[block], here[block])
+            latencies.append(np.maximum(done, ends[block]) - schedule.times[block])
+            count += int((latencies[-1] > target).sum())
+            if 0 <= late < count:
+                break
+        return np.concatenate(latencies)
+
+    def _split(self, sizes: Int[np.ndarray, " n"]) -> tuple[np.ndarray, np.ndarray]:
+        """Items on the cores and on the accelerator."""
+        setting = self._setting
+        if setting.threshold is None:
+            return sizes, np.zeros_like(sizes)
+        away = np.ceil(setting.share * sizes).astype(int)
+        there = np.where(sizes > setting.threshold, away, 0)
+        return sizes - there, there
+
+    def _seconds(self, rows: int) -> list[float]:
+        if rows not in self._pieces:
+            cut = parts(rows, self._setting.batch, even=self._setting.even)
+            self._pieces[rows] = self._core[cut].tolist() if cut else []
+        return self._pieces[rows]
+
+    def _cores(self, times: np.ndarray, rows: np.ndarray) -> Float[np.ndarray, " n"]:
+        free, noise, take = self._free, self._noise, heapq.heapreplace
+        done = []
+        for now, size in zip(times.tolist(), rows.tolist()):
+            last = 0.0
+            for seconds in self._seconds(size):
+                start = free[0]
+                end = (start if start > now else now) + seconds * next(noise)
+                take(free, end)
+                if end > last:
+                    last = end
+            done.append(last)
+        return np.array(done)
+
+    def _accelerate(self, times: np.ndarray, rows: np.ndarray) -> Float[np.ndarray, " n"]:
+        """When the accelerator's part of each query ends; 0 where it has none."""
+        ends = np.zeros(len(times))
+        which = np.flatnonzero(rows)
+        came, sizes = times[which].tolist(), rows[which].tolist()
+        at = 0
+        while at < len(which):
+            start, items, after = max(self._launched, came[at]), sizes[at], at + 1
+            while (
+                after < len(which)
+                and came[after] <= start
+                and items + sizes[after] <= self._setting.joined
+            ):
+                items, after = items + sizes[after], after + 1
+            self._launched = start + self._launch[items] * next(self._launch_noise)
+            ends[which[at:after]] = self._launched
+            at = after
+        return ends
+
+
+def _factors(noise: float, rng: np.random.Generator) -> list[float]:
+    """Lognormal with mean 1 and this coefficient of variation."""
+    sigma = math.sqrt(math.log1p(noise**2))
+    factors: list[float] = np.exp(rng.normal(-(sigma**2) / 2, sigma, _FACTORS)).tolist()
+    return factors
