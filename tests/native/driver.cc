@@ -36,13 +36,14 @@ std::unique_ptr<T[]> array(int64_t size, Draw next) {
 }
 
 constexpr int64_t kUnit = 65536;  // reach.py: UNIT
+constexpr int kReach = 2;         // reach.py: REACH
 
 // The upper tail of the normal distribution, as reach.py makes it.
 std::array<int32_t, 2 * kTailEnd> make_tail() {
   std::array<int32_t, 2 * kTailEnd> tail;
   for (int i = 0; i < 2 * kTailEnd; ++i) {
     const double deviations = static_cast<double>(i - kTailEnd) / kTailSteps;
-    tail[i] = static_cast<int32_t>(std::lround(kUnit * std::erfc(deviations / std::sqrt(2.0)) / 2));
+    tail[i] = static_cast<int32_t>(std::lround(kUnit * std::erfc((deviations + kReach) / std::sqrt(2.0)) / 2));
   }
   return tail;
 }
