@@ -14,15 +14,17 @@ _VALUES, _NAMES = 12, 8
 
 @dataclasses.dataclass(frozen=True)
 class Examples:
-    """Attributes:
-    snapshot_version: That they are of.
-    items: Number of items.
-    users: Number of users.
-    largest_k: Items that one request may ask for.
-    tasks: Names that weights may have.
-    features: Filter features; of each the most frequent values of the first items.
-    some_users: Ids.
-    some_items: Ids and titles.
+    """What people and pages suggest.
+
+    Attributes:
+        snapshot_version: That they are of.
+        items: Number of items.
+        users: Number of users.
+        largest_k: Items that one request may ask for.
+        tasks: Names that weights may have.
+        features: Filter features; of each the most frequent values of the first items.
+        some_users: Ids.
+        some_items: Titles by id.
     """
 
     snapshot_version: str

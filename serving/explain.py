@@ -209,7 +209,8 @@ class _Found:
         The pipeline says how many live items it searched; in the order of affinity only one
         number of clusters adds up to that.
         """
-        affinity, sizes = self._trace.affinity[0], np.asarray(self._index.sizes)
+        affinity = self._trace.affinity[0]
+        sizes = (np.asarray(self._index.rows) >= 0).sum(axis=1)
         # A query with a filter leaves out what was counted and holds nothing that passes.
         filtered = bool((np.asarray(self._request.plan.probe.program[0]) >= 0).any())  # type: ignore[union-attr]
         empty = filtered & (self._trace.admitted[0] == 0)

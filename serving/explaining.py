@@ -40,7 +40,9 @@ class Explaining:
             ValueError, KeyError: The caller's fault.
         """
         if not engine.traces:
-            raise NotImplementedError("this service explains no items; open it with traces=True")
+            raise NotImplementedError(
+                "this service explains no items; make its engine with traces=True"
+            )
         if self._in_line >= IN_LINE:
             raise Overloaded(_RETRY_S, CAPACITY)
         # Looking up filters and weights is the event loop's: their tables have no locks.

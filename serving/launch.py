@@ -99,6 +99,7 @@ def where_to_look(server: Server) -> str:
     urls = server.urls
     lines = [
         f"serving snapshot {server.service.version} (process {os.getpid()})",
+        f"  live page   {urls['http']}/",
         f'  recommend   curl {urls["http"]}/v1/recommend -d \'{{"user": "1", "k": 5}}\'',
         f"  protocol    {urls['http']}/v2" + (f"   gRPC {urls['grpc']}" if "grpc" in urls else ""),
         f"  schema      {urls['http']}/openapi.json",

@@ -1,7 +1,7 @@
 """A snapshot as a service: requests in, batches to the device, answers out, versions swapped.
 
 Everything that decides runs on the event loop and is plain Python without locks; everything that
-waits for the device runs on two threads of its own. The way of a request:
+waits for the device runs on threads of its own. The way of a request:
 
     answer()   check and encode -> the door (`admission`) -> the queue (`batcher`)
     scheduler  while the device has room: the next batch -> `pipeline` -> rows to their requests

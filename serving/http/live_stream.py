@@ -63,7 +63,8 @@ class LiveStream:
 
     async def figures(self, call: Call) -> Response:
         """`GET /v1/live`: the last five minutes; as a stream of events it goes on."""
-        if EVENT_STREAM.encode() not in call.headers.get(b"accept", b""):
+        wanted = EVENT_STREAM.encode() in call.headers.get(b"accept", b"")
+        if not wanted or call.scope["method"] == "HEAD":
             return Response(_encode(self._live.history()), media_type=JSON)
         if self._closed or len(self._lines) >= self._most:
             raise Refused(

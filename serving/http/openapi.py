@@ -92,7 +92,7 @@ def _paths() -> dict[str, Any]:
         "/v1/explain": {
             "post": _operation(
                 "Which stage keeps or drops an item for a query. Takes its turn beside the "
-                "requests; 404 where the service was opened without traces.",
+                "requests; 404 where the service was not made for it.",
                 _one_of("Explanation"),
                 body=_one_of("ExplainRequest"),
                 missing="This service explains no items.",

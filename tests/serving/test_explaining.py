@@ -108,7 +108,7 @@ def test_rejects_what_cannot_be_explained(engine: Engine) -> None:
 
 def test_rejects_all_without_traces(engine: Engine) -> None:
     async def client(service: Service) -> None:
-        with pytest.raises(NotImplementedError, match="open it with traces=True"):
+        with pytest.raises(NotImplementedError, match="make its engine with traces=True"):
             await service.explain(Query(k=1), "i1")
 
     serve(Engine(engine.snapshot, buckets=engine.buckets, like=engine), client)

@@ -12,11 +12,12 @@ export const access = {
     this.wanted = false;
     document.dispatchEvent(new Event("silverjax:key"));
   },
-
-  headers() {
-    return this.key ? { Authorization: `Bearer ${this.key.trim()}` } : {};
-  },
 };
+
+export function authorization() {
+  const key = sessionStorage.getItem(KEY);
+  return key ? { Authorization: `Bearer ${key}` } : {};
+}
 
 // What forms send, by element; each has `body()` and `done(status, answer)`.
 const senders = new Map();
@@ -27,8 +28,7 @@ export function sendsJson(form, sender) {
 
 document.addEventListener("htmx:before:request", (event) => {
   const { sourceElement, request } = event.detail.ctx;
-  const key = sessionStorage.getItem(KEY);
-  if (key) request.headers.Authorization = `Bearer ${key}`;
+  Object.assign(request.headers, authorization());
   const sender = senders.get(sourceElement);
   if (sender) {
     request.headers["Content-Type"] = "application/json";

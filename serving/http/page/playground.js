@@ -1,5 +1,5 @@
 // A query, its answer, and one item followed through the stages.
-import { access, sendsJson } from "./access.js";
+import { authorization, sendsJson } from "./access.js";
 import * as show from "./format.js";
 
 const STAGES = {
@@ -39,7 +39,7 @@ export function playground() {
     // What can be asked: suggestions, and a first query that has an answer.
     async learn() {
       try {
-        const got = await fetch("/v1/examples", { headers: access.headers() });
+        const got = await fetch("/v1/examples", { headers: authorization() });
         if (got.status === 401 || got.status === 403) this.$store.access.wanted = true;
         if (!got.ok) return;
         this.examples = await got.json();

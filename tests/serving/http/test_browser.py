@@ -120,7 +120,9 @@ def test_figures_move_and_the_climb_says_why(opened: Opened, busy: Server) -> No
     opened.until(lambda: (opened.number("p99"), opened.number("qps")) != before)
     assert opened.number("limit") in busy.service.versions.engine.buckets
     assert opened.number("p50") <= opened.number("p99")
-    assert tab.locator("#decisions tbody tr").last.inner_text().split("\t")[1:] == ["1", "start"]
+    first, why = tab.locator("#decisions tbody tr").last.inner_text().split("\t")[1:]
+    assert int(first) in busy.service.versions.engine.buckets
+    assert why.startswith("start")
     stages = tab.locator("#funnel b").all_inner_texts()
     assert stages[0] == "300"
     counts = [float(text) for text in stages]

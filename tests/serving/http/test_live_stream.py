@@ -64,6 +64,8 @@ def test_figures_are_json_for_who_asks_once(url: str) -> None:
     assert got.headers["content-type"] == "application/json"
     assert got.json["state"]["snapshot_version"] == "00000001"
     assert set(got.json) == {"frames", "state", "moves"}
+    head = call(url, "/v1/live", method="HEAD", headers={"Accept": "text/event-stream"})
+    assert (head.status, head.headers["content-type"]) == (200, "application/json")
 
 
 def test_a_stream_begins_with_the_past_and_goes_on(server: Server, url: str) -> None:
