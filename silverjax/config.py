@@ -7,6 +7,7 @@ in a minute or two; `experiments/results/` has what they reach on the test items
 from __future__ import annotations
 
 import dataclasses
+import math
 
 from silverjax.engagement import EngagementConfig
 from silverjax.index_config import IndexConfig, SearchConfig
@@ -71,6 +72,8 @@ class OverArchConfig:
         hidden: Width of the gates (`mol`) or of the MLP (`cross`).
         cross_layers: Cross layers (`cross`).
         cross_rank: Rank of a cross layer's matrix (`cross`).
+        reaches: How many items back the likeness to the history looks, one signal each: its
+            weight falls by 1/e within so many.
         evidence_hidden: Width of the MLP over the signals that both forms share.
         dropout: Rate on the gates (`mol`) or the MLP (`cross`).
     """
@@ -83,6 +86,7 @@ class OverArchConfig:
     hidden: int = 16
     cross_layers: int = 2
     cross_rank: int = 32
+    reaches: tuple[float, ...] = (1.0, 3.0, 10.0, 40.0)
     evidence_hidden: int = 16
     dropout: float = 0.1
 
@@ -98,6 +102,8 @@ class OverArchConfig:
             _require(getattr(self, name) >= 1, self, name, "at least 1")
         for name in ("attention_heads", "cross_layers", "cross_rank"):
             _require(getattr(self, name) >= 0, self, name, "at least 0")
+        sound = all(0.0 < reach < math.inf for reach in self.reaches)
+        _require(bool(self.reaches) and sound, self, "reaches", "one or more, positive and finite")
         _require(0.0 <= self.dropout < 1.0, self, "dropout", "in [0, 1)")
 
 

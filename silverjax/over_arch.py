@@ -44,7 +44,7 @@ class OverArch(nn.Module):
         # all that is shared.
         unknown = nn.initializers.constant(-math.log(max(self.encoder.schema.items, 2)))
         self.item_bias = nn.Dense(self.tasks, kernel_init=small_init, bias_init=unknown)
-        self.evidence = EvidenceScore(self.tasks, self.config.evidence_hidden)
+        self.evidence = EvidenceScore(self.tasks, self.config.evidence_hidden, self.config.reaches)
 
     def item_inputs(self, items: Items, *, train: bool = False) -> Float[Array, "... e"]:
         """The parts of each item and its task biases, as one vector."""

@@ -88,14 +88,18 @@ class HistoryAttention(nn.Module):
 class EvidenceScore(nn.Module):
     """What the inner product, likeness to the history and fresh counts say, one logit a task.
 
-    `sum_s a_ts s + mlp_t(s)` over the signals s: the inner product; how alike the
-    candidate and the history are in each way, `sum_j w_j <v_j, v_candidate>` with a learned weight
-    for each lag (item-to-item similarity as in FISM, KDD 2013, with recency); and the counts by
-    window, whose weights also depend on the user.
+    `sum_s a_ts s + mlp_t(s)` over the signals s: the inner product; how alike the candidate and
+    the history are in each way and at each reach, `sum_j w_j <v_j, v_candidate>` with weights
+    that fall by 1/e within so many items (item-to-item similarity as in FISM, KDD 2013, with
+    recency); and the counts by window, whose weights also depend on the user.
+
+    Several fixed reaches with weights of either sign make any smooth recency, and leave the score
+    linear in all that is learned of it: so it can be fitted (`training.head_fit`).
     """
 
     tasks: int
     hidden: int
+    reaches: tuple[float, ...]
 
     @nn.compact
     def __call__(
@@ -107,29 +111,33 @@ class EvidenceScore(nn.Module):
         """`user` with a position axis."""
         counts = evidence.counts.reshape(-1, *evidence.counts.shape[2:])
         signals = jnp.concatenate([dot, self._likeness(evidence), counts], axis=1)
+        self.sow("intermediates", "signals", signals)  # kept only where somebody asks for it
         width, tasks = counts.shape[1], self.tasks
-        dot_scale = self.param("dot_scale", nn.initializers.ones_init(), (tasks,))
-        fit_scale = self.param("fit_scale", nn.initializers.constant(0.2), (ALIKE, tasks))
-        trend = self.param("trend", nn.initializers.zeros_init(), (width, tasks))
+        linear = self.param("linear", self._start, (signals.shape[1], tasks))
+        linear = jnp.broadcast_to(linear, (len(dot), *linear.shape))
         taste = nn.Dense(width * tasks, kernel_init=nn.initializers.zeros_init(), name="taste")
-        trend = trend + taste(user.context).reshape(-1, width, tasks)
-        same = jnp.concatenate([dot_scale[None], fit_scale])
-        linear = jnp.concatenate([jnp.broadcast_to(same, (len(dot), *same.shape)), trend], axis=1)
+        linear = linear.at[:, -width:].add(taste(user.context).reshape(-1, width, tasks))
         hidden = nn.silu(PairDense(self.hidden, name="hidden")(signals))
         out = PairDense(tasks, use_bias=False, kernel_init=nn.initializers.zeros_init(), name="out")
         return apply_each(linear, signals) + out(hidden)
 
-    def _likeness(self, evidence: Evidence) -> Float[Array, "n alike k"]:
-        longest = evidence.history.shape[1]
-        lags = jnp.arange(longest, dtype=jnp.float32)
-        # Weighs the latest item by 1, one seven items back by 1/e.
-        start = lambda _, shape: jnp.broadcast_to(lags / -7.0, shape)  # noqa: E731
-        recency = jnp.exp(self.param("recency", start, (ALIKE, longest)))
-        present = (evidence.lag >= 0)[..., None]  # [b, p, h, 1]
-        weight = jnp.where(present, recency.T[jnp.maximum(evidence.lag, 0)], 0.0)
+    def _start(self, _: Array, shape: tuple[int, int]) -> Float[Array, "s tasks"]:
+        """The towers' order, and items like those of the history before others."""
+        alike = ALIKE * len(self.reaches)
+        parts = [1.0] + [1.5 / len(self.reaches)] * alike + [0.0] * (shape[0] - 1 - alike)
+        return jnp.broadcast_to(jnp.asarray(parts)[:, None], shape)
+
+    def _likeness(self, evidence: Evidence) -> Float[Array, "n alike_reaches k"]:
+        reaches = jnp.asarray(self.reaches, jnp.float32)
+        lag = evidence.lag[..., None].astype(jnp.float32)  # [b, p, h, 1]
+        # Sums to 1 over a history without end.
+        weight = jnp.exp(-lag / reaches) * (1.0 - jnp.exp(-1.0 / reaches))
+        weight = jnp.where(lag >= 0, weight, 0.0)
         history = jnp.maximum(evidence.history, 0)
-        weight = weight * evidence.scales[history][:, None]
         codes = evidence.vectors[history].astype(jnp.float32)
-        taste = jnp.einsum("bphc,bhcm->bcpm", weight, codes)
+        codes = codes * evidence.scales[history][..., None]
+        taste = jnp.einsum("bphr,bhcm->bcprm", weight, codes)
+        b, c, p, r, m = taste.shape
+        taste = taste.reshape(b, c, p * r, m)
         fit = gather_dot(evidence.vectors, evidence.scales, evidence.candidates, taste)
-        return fit.swapaxes(1, 2).reshape(-1, ALIKE, fit.shape[3])
+        return fit.reshape(b, c, p, r, -1).swapaxes(1, 2).reshape(b * p, c * r, -1)

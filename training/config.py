@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,8 +26,12 @@ class TrainConfig:
             interactions gives to begin with; 0 begins with noise alone.
         in_batch: Negatives per step taken from the batch's own targets (so by popularity).
         uniform: Negatives per step drawn uniformly from the catalogue, without repetition.
-        held_out: Share of the choices that only OverArch learns from, in [0, 1); 0 lets it learn
-            from what the towers have learned.
+        held_out: Share of each user's choices, the last ones, that only OverArch learns from, in
+            [0, 1); 0 lets it learn from what the towers have learned.
+        fit_choices: How many of them OverArch's linear head is fitted to at most when it comes to
+            rest before the refit, drawn at random; 0 leaves the head as the steps made it.
+        fit_ridge: What keeps the head near where it was: so many times the squared change of each
+            weight, of signals scaled to variance 1, against the sum over the choices.
         positions: Positions per window that OverArch learns from; 0 trains the towers alone, on
             all choices.
         mined: Negatives per window found in the model's own index.
@@ -52,6 +57,8 @@ class TrainConfig:
     in_batch: int = 256
     uniform: int = 512
     held_out: float = 0.15
+    fit_choices: int = 4_096
+    fit_ridge: float = 10.0
     positions: int = 8
     mined: int = 32
     over_arch_uniform: int = 64
@@ -66,7 +73,13 @@ class TrainConfig:
                 f"held_out={self.held_out} must be at least 0 and below 1: it is the share of the "
                 "choices that the towers do not see before the refit"
             )
-
+        if self.fit_choices < 0:
+            raise ValueError(f"fit_choices={self.fit_choices} must be at least 0; 0 fits nothing")
+        if not 0 < self.fit_ridge < math.inf:
+            raise ValueError(
+                f"fit_ridge={self.fit_ridge} must be above 0 and finite, so that a signal which "
+                "says nothing keeps its weight"
+            )
         if not 0 <= self.refit < 1:
             raise ValueError(
                 f"refit={self.refit} must be at least 0 and below 1: it is the share of the steps "

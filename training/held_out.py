@@ -4,39 +4,35 @@ What the towers learned by heart they score too well: an OverArch trained on the
 trusts them more than it should when new ones come. So it learns from others (stacked
 generalisation: Wolpert, Neural Networks 1992). In the end the towers learn from all of them
 (`TrainConfig.refit`), as stacking refits its first level.
+
+They are the last ones of each user, for it will be asked about choices that come after all the
+towers know. Of choices drawn at random the towers know what came after, which says much about them.
 """
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-from jaxtyping import Bool
+from jaxtyping import Bool, Int
 
 from training.datasets.dataset import Interactions
 
-_ODD = np.array([0x9E3779B1, 0x85EBCA77, 0x2C1B3C6D], np.uint32)
-_HALF, _STEPS = np.uint32(16), np.uint32(1 << 16)
 
-
-def held_out(user: Any, item: Any, share: float) -> Any:
-    """Whether each (user, item) is kept from the towers: a hash, the same wherever it is asked.
+def held_out(user: Int[np.ndarray, "n"], share: float) -> Bool[np.ndarray, "n"]:
+    """Whether each interaction is one of the last of its user that are kept from the towers.
 
     Args:
-        user: int32, of JAX or NumPy; broadcasts with `item`.
-        item: int32; what is said of padding (-1) means nothing.
-        share: Share of the pairs, in [0, 1).
-    Returns:
-        bool, of the same library.
+        user: User rows; interactions of one user in the order of time.
+        share: Share of each user's interactions, in [0, 1); their number is rounded.
     """
-    # A finaliser of 32-bit hashes: multiply, fold the high bits down, and again.
-    mixed = user.astype(np.uint32) * _ODD[0] + item.astype(np.uint32) * _ODD[1]
-    mixed = (mixed ^ (mixed >> _HALF)) * _ODD[2]
-    mixed = mixed ^ (mixed >> _HALF)
-    return mixed % _STEPS < np.uint32(round(share * int(_STEPS)))
+    order = np.argsort(user, kind="stable")
+    mine = user[order]
+    number = np.empty(len(user), np.int64)
+    number[order] = np.arange(len(user)) - np.searchsorted(mine, mine)
+    count = np.bincount(user)[user]
+    kept: Bool[np.ndarray, "n"] = number < count - np.floor(share * count + 0.5)
+    return ~kept
 
 
 def for_towers(interactions: Interactions, share: float) -> Interactions:
     """What is left for the towers."""
-    kept: Bool[np.ndarray, "n"] = ~held_out(interactions.user, interactions.item, share)
-    return interactions.take(kept)
+    return interactions.take(~held_out(interactions.user, share))

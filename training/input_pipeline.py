@@ -15,12 +15,19 @@ import numpy as np
 from silverjax.batch import Users
 from silverjax.engagement import SECONDS_PER_DAY
 from training.datasets.dataset import Dataset
+from training.held_out import held_out as is_held_out
 from training.train_step import TrainBatch
 from training.windows import Windows
 
 
 def training_batches(
-    dataset: Dataset, *, length: int, batch: int, seed: int, stride: int | None = None
+    dataset: Dataset,
+    *,
+    length: int,
+    batch: int,
+    seed: int,
+    stride: int | None = None,
+    held_out: float = 0.0,
 ) -> grain.IterDataset:
     """An endless stream of `TrainBatch`es (of NumPy arrays) over the interactions.
 
@@ -34,6 +41,7 @@ def training_batches(
         batch: Windows in a batch.
         seed: Fixes the order, and where each epoch cuts the windows.
         stride: Positions of a window that are targets; `None` makes it all of them.
+        held_out: Share of the choices that is kept from the towers.
     Raises:
         ValueError: A size is below 1, or the seed is negative.
     """
@@ -46,15 +54,16 @@ def training_batches(
         seen.item,
         seen.labels,
         seen.time // SECONDS_PER_DAY,
+        is_held_out(seen.user, held_out),
         length=length,
         stride=stride or length,
     )
 
     def gather(chosen: np.ndarray) -> TrainBatch:
-        user, history, history_labels, targets, labels, days = windows.take(chosen)
+        user, history, history_labels, targets, labels, days, kept = windows.take(chosen)
         features: Any = {name: column[user] for name, column in dataset.user_features.items()}
         users = Users(user, features, history, history_labels)  # type: ignore[arg-type]
-        return TrainBatch(users, targets, labels, days)  # type: ignore[arg-type]
+        return TrainBatch(users, targets, labels, days, kept)  # type: ignore[arg-type]
 
     return WindowOrder(windows, batch=batch, seed=seed).map(gather)
 

@@ -29,6 +29,7 @@ from training.checkpoints import Checkpoints, settings_of
 from training.config import TrainConfig
 from training.datasets.dataset import Dataset, Interactions
 from training.engagement import engagement_of, with_co_choices
+from training.head_fit import Choices, choices_to_fit, with_fitted_head
 from training.held_out import for_towers
 from training.input_pipeline import training_batches
 from training.metric_log import MetricLog
@@ -91,7 +92,11 @@ def train(
     learned_from = with_co_choices(engagement, kept, dataset.schema, model.engagement)
     corpus = Corpus(items, jnp.asarray(frequency, jnp.float32), learned_from)
     pipeline = training_batches(
-        dataset, length=model.tower.history, batch=config.batch, seed=config.seed
+        dataset,
+        length=model.tower.history,
+        batch=config.batch,
+        seed=config.seed,
+        held_out=config.kept_from_towers,
     )
     state = _initial_state(dataset, kept, model, config, next(iter(pipeline)).users, items)
     batches = iter(pipeline)
@@ -105,7 +110,10 @@ def train(
             cleanup.callback(log.close)
         report = Report(steps=config.steps, done=int(state.step), log=log, progress=progress)
         cleanup.enter_context(report)
-        run = _Run(model, config, dataset.schema, corpus, batches, report, log, checkpoints)
+        to_fit = choices_to_fit(
+            dataset, config, history=model.tower.history, excluded=model.search.excluded
+        )
+        run = _Run(model, config, dataset.schema, corpus, to_fit, batches, report, log, checkpoints)
         state = run.to_the_end(state, checkpoint_every)
     params = state.ema if config.ema else state.params
     retriever = Retriever(dataset.schema, model)
@@ -121,6 +129,7 @@ class _Run:
     config: TrainConfig
     schema: Schema
     corpus: Corpus
+    to_fit: Choices | None
     batches: grain.DatasetIterator
     report: Report
     log: MetricLog | None
@@ -133,8 +142,7 @@ class _Run:
             for step in range(int(state.step), config.steps):
                 phase = config if step < config.refit_from else config.for_refit()
                 if step == config.refit_from:
-                    fresh = make_optimizer(phase).init(state.params)
-                    state = dataclasses.replace(state, opt_state=fresh)
+                    state = self._over_arch_at_rest(state, phase)
                 state = self._refreshed(state, step)
                 batch = next(self.batches)
                 train_step = _compiled_step(self.schema, self.model, phase)
@@ -154,6 +162,19 @@ class _Run:
         self.report.read()  # a NaN is better reported than indexed
         index = _own_index(self.schema, self.model, state.params, self.corpus.items)
         return dataclasses.replace(state, index=index)
+
+    def _over_arch_at_rest(self, state: TrainState, phase: TrainConfig) -> TrainState:
+        """With OverArch as it will stay, and an optimiser for what follows."""
+        params, ema = state.params, state.ema
+        if self.to_fit is not None:
+            self.report.read()  # a NaN is better reported than fitted
+            index = _own_index(self.schema, self.model, params, self.corpus.items)
+            model, ridge = Model(self.schema, self.model), self.config.fit_ridge
+            params = with_fitted_head(model, params, index, self.corpus, self.to_fit, ridge=ridge)
+            # It was fitted to the rest of this OverArch, not to that of their mean.
+            ema = {**ema, "over_arch": jax.tree.map(jnp.copy, params["over_arch"])}
+        opt_state = make_optimizer(phase).init(params)
+        return dataclasses.replace(state, params=params, ema=ema, opt_state=opt_state)
 
     def _save(self, state: TrainState) -> None:
         self.report.read()  # so that no checkpoint holds a NaN

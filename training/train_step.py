@@ -17,7 +17,6 @@ from silverjax.engagement import Engagement, evidence_of
 from silverjax.model import ItemState, Model
 from silverjax.towers import Positions, state_at
 from training.config import TrainConfig
-from training.held_out import held_out
 from training.losses import binary_cross_entropy, masked_mean, sampled_softmax
 from training.negatives import first_of_each, mixed_pool, uniform_rows
 
@@ -34,12 +33,14 @@ class TrainBatch:
         targets: The item chosen after each position; -1 where there is nothing to learn.
         labels: Task labels of the targets.
         days: Days on which they were chosen, since the epoch (UTC).
+        held_out: Which are kept from the towers, for OverArch alone (`training.held_out`).
     """
 
     users: Users
     targets: Int[Array, "batch h"]
     labels: Float[Array, "batch h tasks"]
     days: Int[Array, "batch h"]
+    held_out: Bool[Array, "batch h"]
 
 
 @flax.struct.dataclass
@@ -170,14 +171,10 @@ def _tower_loss(
     negatives = jnp.einsum("bhd,md->bhm", user.embedding, items.embedding[pool.rows])
     keep = (pool.rows >= 0) & (pool.rows != batch.targets[..., None])
     losses = sampled_softmax(positive, negatives, pool.logq, keep)
-    learned = (batch.targets >= 0) & ~_held_out(batch, config)
+    learned = batch.targets >= 0
+    if config.kept_from_towers:
+        learned &= ~batch.held_out
     return masked_mean(losses, learned.astype(jnp.float32))
-
-
-def _held_out(batch: TrainBatch, config: TrainConfig) -> Bool[Array, "batch h"]:
-    """Which targets are kept from the towers, for OverArch alone."""
-    pairs = held_out(batch.users.id[:, None], batch.targets, config.kept_from_towers)
-    return (batch.targets >= 0) & pairs
 
 
 def _over_arch_loss(
@@ -198,7 +195,7 @@ def _over_arch_loss(
     n = corpus.frequency.shape[0]
     # Positions to learn from: random ones, those with a target of its own first.
     p = min(config.positions, h)
-    own = _held_out(batch, config) if config.kept_from_towers else batch.targets >= 0
+    own = batch.held_out if config.kept_from_towers else batch.targets >= 0
     absent = (~own).astype(jnp.float32)
     order = jnp.argsort(jax.random.uniform(key_position, (b, h)) + absent, axis=1)
     at = jnp.sort(order[:, :p], axis=1)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
 
 class Windows:
@@ -14,6 +14,7 @@ class Windows:
         item: int32 [n], item rows.
         labels: float32 [n, tasks].
         day: int64 [n], days since the epoch.
+        held_out: bool [n], what is kept from the towers.
         length: Positions in a window.
         stride: Positions of it that are targets, at most `length`.
     """
@@ -24,6 +25,7 @@ class Windows:
         item: Int[np.ndarray, "n"],
         labels: Float[np.ndarray, "n tasks"],
         day: Int[np.ndarray, "n"],
+        held_out: Bool[np.ndarray, "n"],
         *,
         length: int,
         stride: int,
@@ -31,6 +33,7 @@ class Windows:
         order = np.argsort(user, kind="stable")
         self.user, self.item, self.labels = user[order], item[order], labels[order]
         self.day = day[order].astype(np.int32)
+        self.held_out = held_out[order]
         self.length, self.stride = length, stride
         self.starts = np.flatnonzero(np.append(True, self.user[1:] != self.user[:-1]))
         self.ends = np.append(self.starts[1:], len(self.user))
@@ -63,14 +66,15 @@ class Windows:
         Returns:
             User rows [batch]; histories [batch, length], -1 where there is nothing yet, and
             their labels [batch, length, tasks]; the item chosen after each position, -1 where
-            it is no target, its labels, and its day.
+            it is no target, its labels, its day, and whether it is held out.
         """
         start, end, first = (windows[:, column, None] for column in range(3))
         target = end - self.length + np.arange(self.length)[None]
         chosen = self._at(target, (target >= start) & (target >= first))
         before = self._at(target - 1, target - 1 >= start)
-        days = self.day[np.maximum(target, 0)]
-        return self.user[windows[:, 0]].astype(np.int32), *before, *chosen, days
+        place = np.maximum(target, 0)
+        when = (self.day[place], self.held_out[place] & (chosen[0] >= 0))
+        return self.user[windows[:, 0]].astype(np.int32), *before, *chosen, *when
 
     def _at(self, place: np.ndarray, there: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         place = np.maximum(place, 0)

@@ -146,3 +146,9 @@ def test_no_gradient_leaves_for_the_towers(both: Any) -> None:
 
 def _moves(tree: Any) -> bool:
     return any(np.abs(np.asarray(leaf)).any() for leaf in jax.tree.leaves(tree))
+
+
+@pytest.mark.parametrize("reaches", [(), (1.0, 0.0), (float("inf"),), (float("nan"),)])
+def test_rejects_reaches_that_weigh_nothing(reaches: tuple[float, ...]) -> None:
+    with pytest.raises(ValueError, match="reaches"):
+        OverArchConfig(reaches=reaches)

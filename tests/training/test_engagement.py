@@ -17,7 +17,7 @@ from training.engagement import (
     sequence_vectors,
     with_co_choices,
 )
-from training.held_out import for_towers, held_out
+from training.held_out import for_towers
 
 
 def interactions(n: int = 400, users: int = 20, items: int = 30) -> Interactions:
@@ -87,18 +87,3 @@ def test_vectors_know_nothing_of_what_is_kept_from_them() -> None:
     np.testing.assert_array_equal(one.vectors, other.vectors)
     np.testing.assert_array_equal(one.scales, other.scales)
     assert int(one.totals[-1].sum()) == len(chosen) > len(kept)
-
-
-def test_held_out_share_is_as_asked_and_the_same_for_jax_and_numpy() -> None:
-    import jax.numpy as jnp
-
-    user, item = (grid.ravel().astype(np.int32) for grid in np.mgrid[:300, :300])
-    for share in (0.0, 0.05, 0.3):
-        kept = held_out(user, item, share)
-        assert abs(kept.mean() - share) < 0.01
-        np.testing.assert_array_equal(kept, held_out(jnp.asarray(user), jnp.asarray(item), share))
-    grid = held_out(user, item, 0.3).reshape(300, 300)
-    # Neither users nor items are spared or taken whole: binomial, within five deviations.
-    limit = 5 * np.sqrt(0.3 * 0.7 / 300)
-    assert abs(grid.mean(0) - 0.3).max() < limit
-    assert abs(grid.mean(1) - 0.3).max() < limit

@@ -59,7 +59,8 @@ def batch(seed: int = 0) -> TrainBatch:
         history_labels=jnp.zeros((BATCH, HISTORY, 2)),
     )
     days = jnp.zeros_like(target)
-    return TrainBatch(users, jnp.asarray(target), jnp.asarray(labels), days)
+    last = (target >= 0) & (np.arange(HISTORY) >= HISTORY // 2)
+    return TrainBatch(users, jnp.asarray(target), jnp.asarray(labels), days, jnp.asarray(last))
 
 
 def initial(seed: int = 0) -> TrainState:
@@ -141,7 +142,11 @@ def test_rejects_shares_that_are_none(name: str, share: float) -> None:
 
 def test_batch_without_targets_teaches_nothing() -> None:
     empty = batch()
-    none = dataclasses.replace(empty, targets=jnp.full_like(empty.targets, -1))
+    none = dataclasses.replace(
+        empty,
+        targets=jnp.full_like(empty.targets, -1),
+        held_out=jnp.zeros_like(empty.held_out),
+    )
     _, metrics = step()(initial(), none, corpus())
     assert {name: float(value) for name, value in metrics.items()} == {
         "tower_loss": 0.0, "list_loss": 0.0, "task_loss": 0.0, "loss": 0.0, "gradient_norm": 0.0,
