@@ -11,10 +11,12 @@ from experiments.deeprecinfra.simulator import Servers, Setting
 from experiments.deeprecinfra.workload import PERCENTILE, queries
 from serving.load.workload import Schedule
 
+SEED = 12_345  # of the load that all plans are compared under
 _WARM, _COUNTED = 2_048, 14_336
 _WARM_RULE, _COUNTED_RULE = 1_024, 6_144  # of rules that decide batch by batch, which run slower
 _RISK = 0.05  # chance of calling a target met that is missed
-_RESOLUTION, _RESOLUTION_RULE = 0.005, 0.01
+RESOLUTION = 0.005
+_RESOLUTION_RULE = 0.01
 
 
 def allowed(count: int, *, certain: bool = False) -> int:
@@ -80,7 +82,13 @@ class Bench:
 
 
 def carries(
-    machine: Machine, plan: Plan, rate: float, target: float, *, workload: str, seed: int
+    machine: Machine,
+    plan: Plan,
+    rate: float,
+    target: float,
+    *,
+    workload: str = "mlperf",
+    seed: int = SEED,
 ) -> bool:
     """Whether a plan meets the target at a rate, with confidence; all plans get one load."""
     fixed = isinstance(plan, Fixed)
@@ -102,7 +110,7 @@ def sustained(
     target: float,
     *,
     workload: str = "mlperf",
-    seed: int = 12_345,
+    seed: int = SEED,
     least: float = 0.0,
 ) -> float:
     """Highest rate that a plan carries within the target, to 0.5 % (1 % for rules).
@@ -117,7 +125,7 @@ def sustained(
         bulk = [profile.by_rows()[1:] / np.arange(1, 1025) for profile in _all(machine)]
         high = sum(1 / one.min() for one in bulk) / float(sizes.mean())
     low, floor = least, 0.01 * high  # less counts as nothing
-    resolution = _RESOLUTION if isinstance(plan, Fixed) else _RESOLUTION_RULE
+    resolution = RESOLUTION if isinstance(plan, Fixed) else _RESOLUTION_RULE
     while high - low > resolution * high and high > floor:
         middle = (low + high) / 2
         if carries(machine, plan, middle, target, workload=workload, seed=seed):

@@ -144,5 +144,5 @@ def measure(case: Situation, scheduler: str, *, workload: str, seed: int) -> Cel
 
 def _plain(plan: Plan) -> dict[str, object]:
     if isinstance(plan, Fixed):
-        return dataclasses.asdict(plan.setting)
+        return {"claimed_qps": plan.claimed, **dataclasses.asdict(plan.setting)}
     return {"rule": plan.name if isinstance(plan, Batching) else type(plan).__name__}

@@ -50,8 +50,8 @@ def as_published(bench: Bench) -> Plan:
         offloading = [Setting(best.batch, cores, threshold=one) for one in thresholds]
         offloaded, higher = _climb(bench, offloading)
         if higher > rate:
-            best = offloaded
-    return Fixed(best)
+            best, rate = offloaded, higher
+    return Fixed(best, rate)
 
 
 def _climb(bench: Bench, settings: list[Setting]) -> tuple[Setting, float]:
