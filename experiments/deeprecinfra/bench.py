@@ -6,10 +6,10 @@ import numpy as np
 from scipy.special import bdtr
 
 from experiments.deeprecinfra.plans import Fixed, Plan, Running
-from experiments.deeprecinfra.profiles import Machine, Profile
+from experiments.deeprecinfra.profiles import Machine
 from experiments.deeprecinfra.simulator import Servers, Setting
 from experiments.deeprecinfra.workload import PERCENTILE, queries
-from serving.load.workload import Schedule
+from serving.load.workload import LARGEST, Schedule
 
 SEED = 12_345  # of the load that all plans are compared under
 _WARM, _COUNTED = 2_048, 14_336
@@ -122,8 +122,7 @@ def sustained(
     if isinstance(plan, Fixed):
         high = Servers(machine, plan.setting, seed=seed).capacity(sizes)
     else:
-        bulk = [profile.by_rows()[1:] / np.arange(1, 1025) for profile in _all(machine)]
-        high = sum(1 / one.min() for one in bulk) / float(sizes.mean())
+        high = ceiling(machine, float(sizes.mean()))
     low, floor = least, 0.01 * high  # less counts as nothing
     resolution = RESOLUTION if isinstance(plan, Fixed) else _RESOLUTION_RULE
     while high - low > resolution * high and high > floor:
@@ -135,5 +134,12 @@ def sustained(
     return low
 
 
-def _all(machine: Machine) -> list[Profile]:
-    return [machine.cpu] * machine.cores + ([machine.accelerator] if machine.accelerator else [])
+def ceiling(machine: Machine, size: float) -> float:
+    """Queries per second of `size` items with every device always busy with its best batches.
+
+    No scheduler carries more.
+    """
+    executors = [machine.cpu] * machine.cores
+    executors += [machine.accelerator] if machine.accelerator else []
+    rows = np.arange(1, LARGEST + 1)
+    return float(sum(1 / (one.by_rows()[1:] / rows).min() for one in executors) / size)

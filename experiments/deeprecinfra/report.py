@@ -37,6 +37,7 @@ class Line:
         of_published: Over DeepRecSched as published, geometric mean; None without it.
         least_of_published: The same of the model where it is least.
         of_oracle: Over the oracle, geometric mean; None without it.
+        ceiling: What no scheduler can exceed, over static; geometric mean.
         paper: What the paper's figure has for DeepRecSched over static.
     """
 
@@ -50,6 +51,7 @@ class Line:
     of_published: float | None
     least_of_published: float | None
     of_oracle: float | None
+    ceiling: float
     paper: float
 
 
@@ -84,6 +86,8 @@ def summary(cells: Sequence[Cell]) -> list[Line]:
                 of_published=geomean(published) if published else None,
                 least_of_published=min(published, default=None),
                 of_oracle=geomean(oracle) if oracle else None,
+                ceiling=geomean(c.ceiling for c in own)
+                / geomean(by["", level, STATIC, c.model].qps for c in own),
                 paper=PAPER["accelerator" if accelerator else ""][level],
             )
         )
@@ -125,7 +129,7 @@ def markdown(cells: Sequence[Cell], sources: Mapping[str, str], *, title: str) -
         "confidence, simulated; geometric means over the models. A scheduler that cannot meet the",
         "target of a model at any rate has mean 0; how many it meets is in the column beside.",
         "`paper` is what the paper's figure shows of DeepRecSched on its own machines, over its",
-        "own static one.",
+        "own static one; `ceiling` is every device always busy with its best batches.",
     ]
     for accelerator in dict.fromkeys(line.accelerator for line in lines):
         for level in dict.fromkeys(line.level for line in lines):
@@ -133,7 +137,8 @@ def markdown(cells: Sequence[Cell], sources: Mapping[str, str], *, title: str) -
             if not own:
                 continue
             beside = f"cores and {accelerator}" if accelerator else "cores alone"
-            text += ["", f"## {beside}, {level} target (paper: {own[0].paper:.2f})", ""]
+            bounds = f"paper {own[0].paper:.2f}, ceiling {own[0].ceiling:.2f}"
+            text += ["", f"## {beside}, {level} target ({bounds})", ""]
             text += [
                 "| scheduler | over static | met | over published | least | of oracle | spent |",
                 "|---|---|---|---|---|---|---|",

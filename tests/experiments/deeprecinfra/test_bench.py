@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import binom
 
-from experiments.deeprecinfra.bench import Bench, allowed, carries, sustained
+from experiments.deeprecinfra.bench import Bench, allowed, carries, ceiling, sustained
 from experiments.deeprecinfra.plans import Batching, Fixed, Matching
 from experiments.deeprecinfra.profiles import Machine, Profile
 from experiments.deeprecinfra.simulator import Setting
@@ -62,6 +62,12 @@ def test_rules_take_from_one_queue_with_cores_and_accelerator() -> None:
     alone = sustained(CORES, Batching("t", lambda: Triton(256)), 0.02)
     both = sustained(BOTH, Batching("t", lambda: Triton(256)), 0.02)
     assert both > 1.5 * alone > 0
+
+
+def test_the_ceiling_is_all_devices_at_their_best() -> None:
+    # Best at 1,024 items: 11.24 ms on each of four cores, 2.024 ms on the accelerator.
+    assert ceiling(CORES, 256.0) == pytest.approx(4 * 4 / 11.24e-3)
+    assert ceiling(BOTH, 256.0) == pytest.approx(4 * 4 / 11.24e-3 + 4 / 2.024e-3)
 
 
 def small(times: list[float], sizes: list[int]) -> Schedule:

@@ -15,7 +15,7 @@ from tests.experiments.deeprecinfra.test_profiles import PROFILE
 
 
 def cell(scheduler: str, model: str, qps: float, accelerator: str = "", spent: int = 1) -> Cell:
-    return Cell(model, "low", accelerator, scheduler, qps, spent, 0.1, {"batch": 25})
+    return Cell(model, "low", accelerator, scheduler, qps, spent, 0.1, {"batch": 25}, 100.0)
 
 
 CELLS = [
@@ -41,6 +41,7 @@ def test_means_are_geometric_and_over_the_static_scheduler_on_cores() -> None:
     assert ours.of_oracle is None
     beside = found["ours", "1080ti"]
     assert (beside.over_static, beside.carried, beside.models) == (0.0, 1, 2)
+    assert beside.ceiling == pytest.approx(100 / 200**0.5)
 
 
 def test_the_report_names_every_rate_and_every_source() -> None:
