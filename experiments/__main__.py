@@ -32,6 +32,7 @@ BENCHMARKS = (
     "experiments.filter_bench --data glove --threads 2",
     "experiments.filter_bench --data mixture --clusters 2048 --threads 2",
     "experiments.services_study",
+    "experiments.serving_loadgen",
 )
 
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from experiments.policies import Climbing, Greedy
 from experiments.serving_sim import LatencyCurve, simulate
-from serving.hill_climb import HillClimbConfig, HillClimber
+from serving.hill_climb_config import HillClimbConfig
 from serving.load.workload import Schedule, constant, schedule
 from serving.rate_search import RateSearch
 
@@ -37,7 +37,7 @@ class Found:
         tuned: Limit that the offline search found.
         tuned_share: What that carries, as a share of the best rate.
         online: Limit in force at the end of the climb while serving.
-        online_share: Goodput of the second half of that climb, from a cold start at limit 1 and
+        online_share: Goodput of the second half of that climb, from a start as a service's and
             90 % of the best rate, as a share of that of the best fixed limit.
     """
 
@@ -116,7 +116,8 @@ def climb(
     window = max(_PER_WINDOW / rate, 4 * target)
     made = schedule(constant(rate, _WINDOWS * window), sizes="fixed:1", seed=seed)
     half = made.times > made.duration / 2
-    policy = Climbing(HillClimber(HillClimbConfig(curve.buckets, target, seed=seed)), window)
+    config = HillClimbConfig(curve.buckets, target, seed=seed)
+    policy = Climbing.warmed(config, curve, seed=seed, window_s=window)
     run = simulate(made, curve, policy, deadline=target, seed=seed)
     best = 0.0
     for limit, alone in rates.items():

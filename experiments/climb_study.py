@@ -115,7 +115,7 @@ def main(study: Study) -> None:
                 system, seconds=study.seconds, load=study.load, seed=study.seed
             ):
                 outcomes[name].setdefault(workload, {})[policy_name] = one
-                if (workload, policy_name) == ("x4 step", "hill climber, cold"):
+                if (workload, policy_name) == ("x4 step", "hill climber"):
                     assert isinstance(policy, Climbing)
                     path = FOLDER / f"climb-{name.replace(' ', '-')}.png"
                     plot_climb(

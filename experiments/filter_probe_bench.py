@@ -137,7 +137,7 @@ def false_positives(
     words = np.asarray(probe(silverjax.compile_filters(index, texts)))
     admitted = np.bitwise_count(words).sum()
     held = sum(len(roaring.eligible(Condition(((("creator", int(c)),),)))) for c in creators)
-    return float((admitted - held) / (len(texts) * int(index.live_items()) - held))
+    return float((admitted - held) / (len(texts) * int(index.live_items) - held))
 
 
 def main(study: Study) -> None:

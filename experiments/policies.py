@@ -11,9 +11,10 @@ import math
 
 import numpy as np
 
-from experiments.serving_sim import Ran, Waiting
+from experiments.serving_sim import LatencyCurve, Ran, Waiting
 from serving.hill_climb import Decision, HillClimber
-from serving.hill_climb_config import Window
+from serving.hill_climb_config import HillClimbConfig, Window
+from serving.warm_up import warm_up
 
 
 class Greedy:
@@ -113,6 +114,26 @@ class Clipper(Greedy):
             self.limit = min(self._largest, self.limit + self._step)
 
 
+class IdleMachine:
+    """Runs batches on a clock of its own; the first of a size takes three times as long."""
+
+    def __init__(self, curve: LatencyCurve, haste: float, seed: int) -> None:
+        self._seconds = dict(zip(curve.buckets, (s / haste for s in curve.seconds)))
+        self._sigma = math.sqrt(math.log1p(curve.noise**2))
+        self._rng = np.random.default_rng(seed)
+        self._ran: set[int] = set()
+        self._now = 0.0
+
+    def clock(self) -> float:
+        return self._now
+
+    def run(self, rows: int) -> None:
+        factor = 1.0 if rows in self._ran else 3.0
+        factor *= self._rng.lognormal(-(self._sigma**2) / 2, self._sigma)
+        self._ran.add(rows)
+        self._now += self._seconds[rows] * factor
+
+
 @dataclasses.dataclass
 class Climbing:
     """Ours: the hill climber of the service, a window at a time.
@@ -131,6 +152,28 @@ class Climbing:
     def __post_init__(self) -> None:
         self._decision = self.climber.decision
         self._now = 0.0
+
+    @classmethod
+    def warmed(
+        cls,
+        config: HillClimbConfig,
+        curve: LatencyCurve,
+        *,
+        seed: int,
+        haste: float = 1.0,
+        window_s: float = 0.5,
+    ) -> Climbing:
+        """A climber that starts as that of a service does, from the times of its warm-up.
+
+        Args:
+            curve: What a batch takes once requests come; noise included.
+            seed: Of the noise of the warm-up.
+            haste: Batches run so many times faster while nothing else does.
+        """
+        climber, idle = HillClimber(config), IdleMachine(curve, haste, seed)
+        measured = warm_up(idle.run, curve.buckets, clock=idle.clock)
+        climber.learn(measured.rows, measured.seconds)
+        return cls(climber, window_s)
 
     @property
     def limit(self) -> int:

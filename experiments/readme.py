@@ -10,7 +10,8 @@ import pathlib
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from experiments.results import FOLDER, write_text
+from experiments.results import FOLDER
+from silverjax.replace_file import replace_text
 
 README = pathlib.Path(__file__).parents[1] / "README.md"
 START, END = "<!-- bench -->", "<!-- /bench -->"
@@ -72,7 +73,7 @@ def write(readme: pathlib.Path = README, folder: pathlib.Path = FOLDER) -> list[
     lines = rows(folder)
     if not lines:
         raise ValueError(f"no result in {folder} has a headline; run: python -m experiments")
-    write_text(readme, with_table(readme.read_text(), lines))
+    replace_text(readme, with_table(readme.read_text(), lines))
     return lines
 
 

@@ -5,20 +5,20 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import hashlib
-import importlib.metadata
 import json
 import math
-import os
 import pathlib
-import platform
 import shlex
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
+from rich.console import Console
+
+from silverjax.machine import machine, versions
+from silverjax.replace_file import replace_text
 
 FOLDER = pathlib.Path(__file__).parent / "results"
 _ROOT = pathlib.Path(__file__).parents[1]
@@ -46,7 +46,7 @@ def provenance(*, command: Iterable[str] | None = None) -> dict[str, Any]:
         "command": shlex.join(_command() if command is None else command),
         "commit": commit(),
         "machine": machine(),
-        "versions": versions(),
+        "versions": versions(_LIBRARIES),
     }
 
 
@@ -58,33 +58,6 @@ def commit(root: pathlib.Path = _ROOT) -> str | None:
     except (OSError, subprocess.CalledProcessError):
         return None
     return head + ("+changes" if changed else "")
-
-
-def machine() -> dict[str, Any]:
-    """Processor, cores this process may use, memory in GiB, and JAX's devices."""
-    import jax  # starts a backend, so only when a result is written
-
-    pages, page = os.sysconf("SC_PHYS_PAGES"), os.sysconf("SC_PAGE_SIZE")
-    return {
-        "processor": _processor(),
-        "cores": len(os.sched_getaffinity(0))
-        if hasattr(os, "sched_getaffinity")
-        else os.cpu_count(),
-        "memory_gib": round(pages * page / 2**30, 1),
-        "devices": [device.device_kind for device in jax.devices()],
-        "system": f"{platform.system()} {platform.machine()}",
-    }
-
-
-def versions() -> dict[str, str]:
-    """Versions of Python and of the libraries that are installed."""
-    found = {"python": platform.python_version()}
-    for name in _LIBRARIES:
-        try:
-            found[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return found
 
 
 def write_result(
@@ -105,25 +78,35 @@ def write_result(
     """
     document = {"study": study, **provenance(), "settings": settings}
     document |= {"headline": headline or {}, "figures": figures}
-    write_text(path, json.dumps(plain(document), indent=1, allow_nan=False) + "\n")
+    replace_text(path, json.dumps(plain(document), indent=1, allow_nan=False) + "\n")
     return path
 
 
-def write_text(path: pathlib.Path, text: str) -> None:
-    """Replaces `path` at once: a reader, or a run that was killed, sees the old or the new."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    aside = pathlib.Path(name)
-    try:
-        with os.fdopen(handle, "w") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        aside.chmod(0o644)  # mkstemp leaves it to the owner alone
-        aside.replace(path)
-    except BaseException:
-        aside.unlink(missing_ok=True)
-        raise
+def report_result(
+    module: str,
+    study: Any,
+    figures: Any,
+    *,
+    console: Console,
+    headline: Mapping[str, str] | None = None,
+) -> None:
+    """Writes the result of a study that has a single file, and says where it lies.
+
+    Args:
+        module: The study's, such as `experiments.serving_host`; names the file too.
+        study: Its settings, a dataclass.
+        figures: What was found.
+        console: To say it on.
+        headline: See `write_result`.
+    """
+    path = write_result(
+        FOLDER / f"{module.rpartition('.')[2].replace('_', '-')}.json",
+        study=module,
+        settings=dataclasses.asdict(study),
+        figures=figures,
+        headline=headline,
+    )
+    console.print(f"written to {path}")
 
 
 def plain(value: Any) -> Any:
@@ -169,7 +152,7 @@ class Cache:
     def put(self, name: str, fingerprint: str, value: Any) -> None:
         """Keeps a piece, and writes all pieces to the file."""
         self._pieces[name] = {"fingerprint": fingerprint, "value": plain(value)}
-        write_text(self._path, json.dumps(self._pieces, indent=1) + "\n")
+        replace_text(self._path, json.dumps(self._pieces, indent=1) + "\n")
 
 
 def fingerprint(*parts: Any) -> str:
@@ -207,12 +190,3 @@ def _git(root: pathlib.Path, *arguments: str) -> str:
         ["git", "-C", str(root), *arguments], check=True, capture_output=True, text=True
     )
     return done.stdout.strip()
-
-
-def _processor() -> str:
-    info = pathlib.Path("/proc/cpuinfo")
-    if info.exists():
-        for line in info.read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()

@@ -7,6 +7,9 @@ Every method runs at its own best: of all its variants (clusters, links, candida
 cheapest setting that reaches the recall is found by bisection, and the fastest of these is taken
 for each batch size. Then the methods take turns; a figure is the median of the rounds. Searches
 with filters are compared in `experiments.filter_bench`.
+
+Below each table stand the parts of two ceilings that this project reached: the bytes it had to read
+over the machine's copy bandwidth, and its int8 operations over what registers alone could do.
 """
 
 from __future__ import annotations
@@ -14,6 +17,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import pathlib
+import statistics
 
 import numpy as np
 import tyro
@@ -21,7 +25,8 @@ from rich.console import Console
 from rich.progress import Progress
 
 from experiments.results import FOLDER, write_result
-from experiments.search import data
+from experiments.search import data, machine
+from experiments.search.machine import Machine, Work
 from experiments.search.peers import Peers
 from experiments.search.report import Figure, headline, plot_frontier, print_figures
 from experiments.search.rounds import queries_per_second
@@ -90,14 +95,16 @@ def main(study: Study) -> None:
             seed=study.seed,
         )
     variants = all_variants(study, corpus, console)
-    figures = measure(study, corpus, variants, console)
+    with console.status("measuring what the machine can do"):
+        ceilings = machine.measure(study.threads)
+    figures = measure(study, corpus, variants, ceilings, console)
     print_figures(figures, study.batches, corpus.name, study.threads, console)
     name = f"search-bench-{corpus.name}-{study.threads}-threads"
     path = write_result(
         FOLDER / f"{name}.json",
         study="experiments.search_bench",
         settings=dataclasses.asdict(study),
-        figures={"items": len(corpus.items), "runs": figures},
+        figures={"items": len(corpus.items), "machine": ceilings, "runs": figures},
         headline=headline(figures, study.batches, corpus.name, study.threads),
     )
     plot_frontier(path.with_suffix(".png"), figures, title=f"{corpus.name}, {study.threads} thread")
@@ -117,7 +124,11 @@ def all_variants(study: Study, corpus: data.Corpus, console: Console) -> list[Va
 
 
 def measure(
-    study: Study, corpus: data.Corpus, variants: list[Variant], console: Console
+    study: Study,
+    corpus: data.Corpus,
+    variants: list[Variant],
+    ceilings: Machine,
+    console: Console,
 ) -> list[Figure]:
     """The figures of all methods at every recall and batch size."""
     tuner = Tuner(corpus)
@@ -132,7 +143,7 @@ def measure(
                     settings.append(setting)
                 progress.advance(tuned)
             for batch in study.batches:
-                figures += compare(study, corpus, settings, target, batch)
+                figures += compare(study, corpus, settings, target, batch, ceilings)
                 progress.advance(timed)
             reaching = {setting.variant.method for setting in settings}
             for method in dict.fromkeys(variant.method for variant in variants):
@@ -143,7 +154,12 @@ def measure(
 
 
 def compare(
-    study: Study, corpus: data.Corpus, settings: list[Setting], target: float, batch: int
+    study: Study,
+    corpus: data.Corpus,
+    settings: list[Setting],
+    target: float,
+    batch: int,
+    ceilings: Machine,
 ) -> list[Figure]:
     """Queries per second of each method at its best setting for this batch size."""
     rounds, turn = _QUICK
@@ -151,9 +167,30 @@ def compare(
     runs = [one.run for one in best.values()]
     speeds = queries_per_second(runs, corpus.queries, batch, rounds=study.rounds, turn=study.turn)
     return [
-        Figure.of(one, target, batch, np.asarray(speed))
+        Figure.of(
+            one,
+            target,
+            batch,
+            np.asarray(speed),
+            shares=roofline(one, corpus.queries, batch, float(np.median(speed)), ceilings),
+        )
         for one, speed in zip(best.values(), speeds, strict=True)
     ]
+
+
+def roofline(
+    setting: Setting, queries: np.ndarray, batch: int, speed: float, ceilings: Machine
+) -> tuple[float, float | None] | None:
+    """Parts of the machine's two ceilings that a search of `speed` queries per second reached."""
+    if setting.variant.work is None:
+        return None
+    parts = [queries[at : at + batch] for at in range(0, 8 * batch, batch)]
+    works = [setting.variant.work(setting.value, part) for part in parts]
+    mean = Work(
+        statistics.fmean(work.bytes for work in works),
+        statistics.fmean(work.operations for work in works),
+    )
+    return ceilings.shares(mean, batch / speed)
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ from typing import Any
 import tyro
 from rich.console import Console
 
-from experiments.results import FOLDER, write_result
+from experiments.results import report_result
 from serving.engine import Engine, Piece
 from serving.query import Query
 from serving.service import Service
@@ -89,13 +89,7 @@ def main(study: Study) -> None:
     for rows, clients in ((1, 16), (1, 256), (64, 16)):
         figures.append(asyncio.run(host_cost(engine, study, rows=rows, clients=clients)))
         console.print(figures[-1])
-    path = write_result(
-        FOLDER / "serving-host.json",
-        study="experiments.serving_host",
-        settings=dataclasses.asdict(study) | {"snapshots": str(study.snapshots)},
-        figures=figures,
-    )
-    console.print(f"written to {path}")
+    report_result("experiments.serving_host", study, figures, console=console)
 
 
 if __name__ == "__main__":

@@ -26,7 +26,7 @@ import tyro
 from rich.console import Console
 from rich.progress import track
 
-from experiments.results import FOLDER, write_result
+from experiments.results import report_result
 from serving.config import ServiceConfig
 from serving.query import Query
 from serving.service import Service
@@ -150,13 +150,7 @@ def main(study: Study) -> None:
     figures = kill_cycles(load_snapshot(study.snapshots), study.cycles, seed=study.seed)
     console = Console()
     console.print(figures)
-    path = write_result(
-        FOLDER / "serving-kill.json",
-        study="experiments.serving_kill",
-        settings=dataclasses.asdict(study) | {"snapshots": str(study.snapshots)},
-        figures=figures,
-    )
-    console.print(f"written to {path}")
+    report_result("experiments.serving_kill", study, figures, console=console)
 
 
 if __name__ == "__main__":

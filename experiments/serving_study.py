@@ -26,7 +26,7 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from experiments.results import FOLDER, write_result
+from experiments.results import report_result
 from experiments.serving_drive import Load, Outcome, drive, resident_mib
 from serving.config import ServiceConfig
 from serving.engine import Engine
@@ -185,13 +185,7 @@ def main(study: Study) -> None:
     if "soak" in figures:
         table.add_row("soak", f"{figures['soak']['mib_per_minute']:.2f} MiB/min", "1")
     console.print(table)
-    path = write_result(
-        FOLDER / "serving-study.json",
-        study="experiments.serving_study",
-        settings=dataclasses.asdict(study) | {"snapshots": str(study.snapshots)},
-        figures=figures,
-    )
-    console.print(f"written to {path}")
+    report_result("experiments.serving_study", study, figures, console=console)
 
 
 def _failures(load: dict[str, Any]) -> str:

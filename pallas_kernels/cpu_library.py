@@ -18,7 +18,13 @@ import jax
 ENVIRONMENT_VARIABLE = "PALLAS_KERNELS_CPU"
 INSTRUCTIONS = ("avx512", "avx2", "portable")
 FILE = pathlib.Path(__file__).with_name("cpu_kernels.so")
-_HANDLERS = ("silver_bloom_probe", "silver_filtered_search", "silver_int8_search", "silver_top_k")
+_HANDLERS = (
+    "silver_bloom_probe",
+    "silver_filtered_search",
+    "silver_gather_dot",
+    "silver_int8_search",
+    "silver_top_k",
+)
 
 
 def why_not(platform: str) -> str | None:

@@ -7,7 +7,6 @@ import dataclasses
 import logging
 import time
 from collections import deque
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -15,6 +14,7 @@ import numpy as np
 from serving.batcher import Batcher
 from serving.hill_climb import HillClimber
 from serving.hill_climb_config import Decision, Window
+from serving.warm_up import WarmUp
 
 log = logging.getLogger(__name__)
 
@@ -58,14 +58,23 @@ class Climbing:
         self._clear()
 
     @property
+    def target_s(self) -> float:
+        """Time within which `percentile` of the requests are to be answered, in seconds."""
+        return self._climber.config.target_s
+
+    @property
+    def percentile(self) -> float:
+        """As a share."""
+        return self._climber.config.percentile
+
+    @property
     def decision(self) -> Decision:
         """What holds now."""
         return self._climber.decision
 
-    def begin(self, queue: Batcher[Any], times: Mapping[int, float]) -> None:
-        """Takes in the warm-up's seconds by size, and puts the first limit in force."""
-        rows, seconds = np.array(list(times)), np.array(list(times.values()))
-        self._climber.learn(rows, seconds)
+    def begin(self, queue: Batcher[Any], measured: WarmUp) -> None:
+        """Takes in the times of the warm-up, and puts the first limit in force."""
+        self._climber.learn(measured.rows, measured.seconds)
         self._put(queue)
 
     def arrived(self) -> None:

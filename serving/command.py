@@ -7,6 +7,8 @@ from typing import Annotated, Literal
 
 import tyro
 
+from silverjax._extras import needs_extra
+
 
 def serve(
     snapshot: Annotated[Path, tyro.conf.Positional] = Path("snapshots"),
@@ -36,7 +38,7 @@ def serve(
     Args:
         snapshot: The folder of all versions, or one version.
         host: Address to listen on; one that other machines reach needs --api-key-file.
-        port: HTTP: the JSON API, the Open Inference Protocol v2, metrics.
+        port: HTTP: the live page, the JSON API, the Open Inference Protocol v2, metrics.
         grpc_port: Open Inference Protocol v2 over gRPC.
         admin_port: Swap and rollback, on this machine alone.
         api_key_file: One key a line, then its rights: infer, metrics, admin.
@@ -44,8 +46,8 @@ def serve(
         tls_key: Private key (PEM).
         insecure: Listen to a network without keys.
         target_p99_ms: Time within which 99 of 100 requests are to be answered.
-        mode: online moves the batch size to what carries most within the target; fixed keeps it
-            at the largest.
+        mode: online moves the batch size to what carries most within the target; fixed keeps
+            the first one, which is what silverjax tune-serving found, or else the largest.
         batch_sizes: Batch sizes to compile.
         k: Most items a request may ask for; the default is the snapshot's.
         timeout_ms: Time of a request that names none.
@@ -53,13 +55,8 @@ def serve(
         metrics_compat: triton shows the metrics under Triton's names too.
         log_format: auto is text on a terminal and JSON elsewhere.
     """
-    try:
+    with needs_extra("serve", "serving"):
         from serving.launch import launch
-    except ModuleNotFoundError as error:
-        raise ValueError(
-            f"serving needs {error.name}, which is not installed; "
-            "run: pip install 'silverjax[serve]'"
-        ) from None
     from serving.config import ServiceConfig
     from serving.server import ServerConfig
 
@@ -77,7 +74,8 @@ def serve(
             triton_metrics=metrics_compat == "triton",
         ),
         ServiceConfig(timeout_s=timeout_ms / 1e3, watch_s=watch_s),
-        target_s=target_p99_ms / 1e3 if mode == "online" else None,
+        target_s=target_p99_ms / 1e3,
+        mode=mode,
         batch_sizes=batch_sizes,
         k=k,
         log_format=log_format,

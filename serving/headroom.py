@@ -55,6 +55,18 @@ class Headroom:
         ]
         return "; ".join(note for note in notes if note) or None
 
+    def believe(
+        self,
+        rows: Int[np.ndarray, " batches"],
+        seconds: Float[np.ndarray, " batches"],
+        executor: Int[np.ndarray, " batches"] | None = None,
+    ) -> None:
+        """Takes in times of batches that nothing disturbed: a few of them are enough."""
+        self.learn_times(rows, seconds, executor)
+        for times in (self._times, self._fast):
+            ran = times.weight > 0
+            times.weight[ran] = np.maximum(times.weight[ran], self._config.batches)
+
     def known(self, setting: Setting) -> bool:
         """Batches of this limit have run often enough for their time to be believed."""
         here, there = self._split(setting)

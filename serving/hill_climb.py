@@ -84,8 +84,14 @@ class HillClimber:
         batch_seconds: Float[np.ndarray, " batches"],
         batch_executor: Int[np.ndarray, " batches"] | None = None,
     ) -> None:
-        """Takes in times of batches beforehand, such as those of a warm-up."""
-        self._headroom.learn_times(batch_rows, batch_seconds, batch_executor)
+        """Takes in the times of a warm-up, which are believed however few there are.
+
+        Before the first window, where no start was named, it begins with the limit that should
+        carry most requests of one row: their sizes are not known yet.
+        """
+        self._headroom.believe(batch_rows, batch_seconds, batch_executor)
+        if not self._window and self.config.start is None and self.config.mode == "online":
+            self._begin()
 
     def step(self, window: Window) -> Decision:
         """One window of measurements, one decision."""
@@ -102,6 +108,18 @@ class HillClimber:
             self._observe(window)
             self._decide()
         return self.decision
+
+    def _begin(self) -> None:
+        """At the best limit of those whose times are believed, if any."""
+        here = [s for s in self._headroom.settings if s[1] == self._at[1]]
+        rates = {
+            s: self._headroom.rate(s, slope=1.0, residual=1.0)
+            for s in here
+            if self._headroom.known(s)
+        }
+        best = max(rates, key=lambda s: rates[s], default=self._at)
+        if rates.get(best, 0.0) > 0:
+            self._at, self._reason = best, f"start: should carry {rates[best]:.0f} requests/s"
 
     def _observe(self, window: Window) -> None:
         """Adds a window to the evidence, which starts anew where the load has changed."""

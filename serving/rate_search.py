@@ -51,6 +51,7 @@ class RateSearch:
         patience: Limits in a row that may carry less before the search ends.
         confirmations: Times that the best must meet the target again in the end; each time that
             it does not, its rate is lowered by the resolution.
+        give_up: Share of the first rate at which a limit that has not met the target is left.
     """
 
     def __init__(
@@ -62,6 +63,7 @@ class RateSearch:
         resolution: float = 1.03,
         patience: int = 3,
         confirmations: int = 3,
+        give_up: float = 2**-20,
     ) -> None:
         if not ladder or list(ladder) != sorted(set(ladder)):
             raise ValueError(f"{ladder=} must be ascending and not empty")
@@ -71,7 +73,7 @@ class RateSearch:
             raise ValueError(f"{resolution=} must be a ratio above 1")
         self._ladder, self._resolution, self._patience = ladder, resolution, patience
         self._allowed = 1 - percentile
-        self._first = first_rate
+        self._first, self._lowest = first_rate, first_rate * give_up
         self._rung, self._worse = 0, 0
         self._met, self._missed = 0.0, math.inf  # rates of this limit
         self._rates: dict[int, float] = {}
@@ -122,7 +124,7 @@ class RateSearch:
         best = self.result.rate
         if not self._met and best:  # carries less than the best: no need to know how much
             self._next(worse=True)
-        elif not self._met and self._rate < self._first * 2**-20:
+        elif not self._met and self._rate < self._lowest:
             self._next(worse=False)  # misses the target however few come
         elif self._missed == math.inf:
             self._rate *= 1.5

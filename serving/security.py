@@ -7,6 +7,7 @@ import enum
 import hashlib
 import hmac
 import ipaddress
+import ssl
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -107,6 +108,25 @@ def check_bind(host: str, *, keyed: bool, insecure: bool) -> None:
             f"host {host!r} can be reached from other machines and there is no API key; give "
             "--api-key-file FILE, or --insecure if something else guards the port"
         )
+
+
+def check_tls(cert: Path, key: Path) -> None:
+    """Refuses a certificate and a key that cannot be used together.
+
+    Raises:
+        ValueError: One of them is not PEM, or they do not belong to each other.
+        OSError: One of them cannot be read.
+    """
+    for path in (cert, key):
+        path.open("rb").close()  # whose errors, unlike those of OpenSSL, say which file
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(cert, key, password="")
+    except ssl.SSLError as error:
+        reason = "they do not belong together" if "MISMATCH" in str(error) else "one is no PEM file"
+        raise ValueError(
+            f"--tls-cert {cert} and --tls-key {key} cannot be used: {reason}. Give a certificate "
+            "chain and its private key, not encrypted, both in PEM."
+        ) from error
 
 
 def is_loopback(host: str) -> bool:

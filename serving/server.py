@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import dataclasses
 import logging
-import resource
 import signal
 import socket
 from collections.abc import Callable, Iterator
@@ -22,9 +21,12 @@ from serving.http.admin import Admin
 from serving.http.app import admin_app, data_app
 from serving.http.endpoint import Guard
 from serving.http.front import Front
+from serving.http.live_stream import LiveStream
+from serving.http.page import Page
 from serving.http.protocol import Limits, limited_protocol
+from serving.live import Live
 from serving.metrics import Metrics
-from serving.security import Keys, check_bind
+from serving.security import Keys, check_bind, check_tls
 from serving.service import Service
 
 log = logging.getLogger(__name__)
@@ -61,8 +63,17 @@ class ServerConfig:
     limits: Limits = dataclasses.field(default_factory=Limits)
 
     def __post_init__(self) -> None:
+        # Files too are looked at here: nobody should wait for programs to compile to be told.
         if (self.tls_cert is None) != (self.tls_key is None):
             raise ValueError("TLS needs both --tls-cert and --tls-key; one of them is missing")
+        for name in ("port", "grpc_port", "admin_port"):
+            port = getattr(self, name)
+            if port is not None and not 0 <= port <= 65_535:
+                raise ValueError(f"{name}={port} must be from 1 to 65535, or 0 for a free one")
+        if self.tls_cert is not None and self.tls_key is not None:
+            check_tls(self.tls_cert, self.tls_key)
+        if self.api_key_file is not None:
+            Keys.read(self.api_key_file)
         for host in (self.host, self.admin_host):
             keyed = self.api_key_file is not None
             check_bind(host, keyed=keyed, insecure=self.insecure)
@@ -77,6 +88,7 @@ class Server:
 
     Attributes:
         urls: Where it listens, by kind: "http", "grpc", "admin"; known after `start`.
+        live: Its figures, for whoever listens.
     """
 
     def __init__(self, service: Service, config: ServerConfig) -> None:
@@ -84,6 +96,7 @@ class Server:
         self.urls: dict[str, str] = {}
         self._http: list[tuple[_Uvicorn, asyncio.Task[None]]] = []
         self._grpc: grpc.aio.Server | None = None
+        self.live = LiveStream(Live(service))
 
     async def start(self) -> None:
         """Listens, then warms the service up; until that is done, it answers "not ready".
@@ -101,7 +114,8 @@ class Server:
             observe=metrics.observe,
         )
         front = Front(self.service, metrics)
-        self._listen("http", config.host, config.port, data_app(front, guard))
+        app = data_app(front, self.live, Page(), guard)
+        self._listen("http", config.host, config.port, app)
         if config.admin_port is not None:
             app = admin_app(Admin(self.service), guard)
             self._listen("admin", config.admin_host, config.admin_port, app)
@@ -113,6 +127,7 @@ class Server:
         except BaseException:
             await self._close()
             raise
+        self.live.start()
         log.info("ready", extra={"snapshot_version": self.service.version, **self.urls})
 
     async def run(self, told: Callable[[], None]) -> None:
@@ -138,6 +153,7 @@ class Server:
 
     async def _close(self) -> None:
         """Closes the ports; what came through them is answered first."""
+        self.live.close()  # streams would go on for ever
         for server, _ in self._http:
             server.should_exit = True
         if self._grpc is not None:
@@ -212,12 +228,6 @@ class _Uvicorn(uvicorn.Server):
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
-
-
-def raise_file_limit() -> None:
-    """As many open connections as the system lets this process have."""
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def _bound(host: str, port: int) -> socket.socket:

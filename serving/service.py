@@ -1,7 +1,7 @@
 """A snapshot as a service: requests in, batches to the device, answers out, versions swapped.
 
 Everything that decides runs on the event loop and is plain Python without locks; everything that
-waits for the device runs on two threads of its own. The way of a request:
+waits for the device runs on threads of its own. The way of a request:
 
     answer()   check and encode -> the door (`admission`) -> the queue (`batcher`)
     scheduler  while the device has room: the next batch -> `pipeline` -> rows to their requests
@@ -25,6 +25,8 @@ from serving.climbing import Climbing
 from serving.config import ServiceConfig
 from serving.engine import BUCKETS, Engine
 from serving.errors import DeadlineExceeded, Overloaded
+from serving.explain import Explanation
+from serving.explaining import Explaining
 from serving.hill_climb import HillClimber
 from serving.query import Query
 from serving.recompiles import RecompileCounter
@@ -54,6 +56,7 @@ class Service:
         stats: Counters and recent durations.
         versions: The snapshots, and the way to change them.
         climbing: The batch limit's moves and their reasons; `None` without a climber.
+        warmed_up: How long a batch of each size took; known after `start`.
     """
 
     def __init__(
@@ -69,6 +72,7 @@ class Service:
         self.stats = Stats(climbing=self.climbing)
         self.versions = Versions(engine, self.stats, degraded)
         self._recompiles = RecompileCounter()
+        self._explaining = Explaining()
         self._door = Admission(config.capacity_rows, config.reserved_share)
         self._scheduler: Scheduler | None = None
         self._tasks: list[asyncio.Task[None]] = []
@@ -94,18 +98,18 @@ class Service:
 
     async def start(self) -> None:
         """Warms the programs up and opens the door. Call on the loop that will serve."""
-        times = await self.versions.warm()
+        self.warmed_up = measured = await self.versions.warm()
         self._recompiles.watch_this_thread()
         self._scheduler = Scheduler(
             limit=self.versions.engine.buckets[-1],
             depth=self.config.depth,
             head_start_s=self.config.head_start_s,
-            times=times,
+            times=measured.typical(),
             stats=self.stats,
             recompiles=self._recompiles,
         )
         if self.climbing:
-            self.climbing.begin(self._scheduler.queue, times)
+            self.climbing.begin(self._scheduler.queue, measured)
             self._tasks.append(asyncio.create_task(self.climbing.run(self._scheduler.queue)))
         if self.config.watch_s:
             self._tasks.append(asyncio.create_task(self.versions.watch(self.config.watch_s)))
@@ -120,6 +124,7 @@ class Service:
         if self._scheduler is not None:
             await self._scheduler.drain(self.config.drain_s)
             await self._scheduler.close()
+        await self._explaining.close()
         await self.versions.close()
         self._recompiles.leave_this_thread()
 
@@ -157,6 +162,22 @@ class Service:
     def batch_limit(self) -> int:
         """Rows that a batch may have now."""
         return self._scheduler.queue.limit if self._scheduler else 0
+
+    def limit_batches(self, rows: int) -> None:
+        """Sets how many rows a batch may have, until a climber, if there is one, moves it.
+
+        Raises:
+            ValueError: No program is compiled for so many.
+            RuntimeError: The service has not been started.
+        """
+        if not 1 <= rows <= self.versions.engine.buckets[-1]:
+            raise ValueError(
+                f"{rows=} must be from 1 to {self.versions.engine.buckets[-1]}, the largest size "
+                "that is compiled"
+            )
+        if self._scheduler is None:
+            raise RuntimeError("start the service before its batches are limited")
+        self._scheduler.queue.limit = rows
 
     async def answer(
         self, queries: Sequence[Query], *, timeout: float | None = None, priority: int = 0
@@ -200,6 +221,24 @@ class Service:
         finally:
             timer.cancel()
             scheduler.queue.cancel(ticket)
+
+    async def explain(
+        self, query: Query, item: str, *, timeout: float | None = None
+    ) -> Explanation:
+        """Which stage keeps or drops an item, beside the requests and never in their way.
+
+        Args:
+            item: External id.
+            timeout: As in `answer`.
+
+        Raises:
+            Overloaded, DeadlineExceeded, ValueError, KeyError: As in `answer`.
+            NotImplementedError: The engine was made without `traces`.
+        """
+        timeout = self._checked(1, timeout, 0)
+        if not self._open:
+            raise Overloaded(self.config.drain_s, STOPPING)
+        return await self._explaining.explain(self.versions.engine, query, item, timeout)
 
     async def swap(self, path: str | os.PathLike[str]) -> str:
         """Serves another version from now on; see `Versions.swap`."""

@@ -20,6 +20,7 @@ from typing import TypeVar
 
 from serving.engine import BUCKETS, Engine
 from serving.stats import Stats
+from serving.warm_up import WarmUp
 from silverjax.snapshot import load_snapshot, versions
 from silverjax.snapshot_errors import NoSnapshotError, SnapshotError
 
@@ -29,7 +30,11 @@ T = TypeVar("T")
 
 
 def open_newest(
-    path: str | os.PathLike[str], *, buckets: Sequence[int] = BUCKETS, k: int | None = None
+    path: str | os.PathLike[str],
+    *,
+    buckets: Sequence[int] = BUCKETS,
+    k: int | None = None,
+    traces: bool = False,
 ) -> tuple[Engine, str | None]:
     """The newest version that can serve, given the folder of all versions or one version.
 
@@ -42,7 +47,7 @@ def open_newest(
     wrong: SnapshotError | None = None
     for version in reversed(versions(path) or [Path(path)]):
         try:
-            engine = Engine(load_snapshot(version), buckets=buckets, k=k)
+            engine = Engine(load_snapshot(version), buckets=buckets, k=k, traces=traces)
         except SnapshotError as error:
             log.error("snapshot %s was refused: %s", version.name, error)
             wrong = wrong or error
@@ -82,9 +87,12 @@ class Versions:
         """The version that a rollback would go to."""
         return self._back.name if self._back else None
 
-    async def warm(self) -> dict[int, float]:
-        """Runs the programs of the current version; seconds that each takes."""
-        return await self._in_background(self.engine.warm)
+    async def warm(self) -> WarmUp:
+        """Runs the programs of the current version, and says how long a batch of each takes."""
+        await self._in_background(self.engine.warm)
+        measured = await self._in_background(self.engine.measure)
+        log.info("warm: %s", measured)
+        return measured
 
     async def swap(self, path: str | os.PathLike[str]) -> str:
         """Puts another version in place of the current one, and returns its name.
@@ -152,8 +160,16 @@ class Versions:
 
     def _built(self, path: Path) -> Engine:
         current = self.engine
-        engine = Engine(load_snapshot(path), buckets=current.buckets, k=current.k, like=current)
-        # Programs that were taken over are warm; a bad snapshot shows in any one of them.
+        engine = Engine(
+            load_snapshot(path),
+            buckets=current.buckets,
+            k=current.k,
+            like=current,
+            traces=current.traces,
+        )
+        # Programs that were taken over are warm; a bad snapshot shows in any one of them. Nothing
+        # is timed: requests are being answered meanwhile, and should new programs take another
+        # time than those before, their own batches say so.
         engine.warm(engine.buckets if engine.compiled else engine.buckets[:1])
         _give_back_memory()
         return engine

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping, Sequence
+import itertools
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from jaxtyping import Int, UInt32
@@ -12,6 +14,9 @@ from silverjax.filter_plan import digest
 
 Value = str | int
 Attributes = Mapping[str, Sequence[Value | Sequence[Value] | None]]
+
+_NO_VALUE = type(None)
+_SEVERAL = list | tuple | set | frozenset | np.ndarray
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,7 +60,7 @@ def term_lists(attributes: Attributes, items: int) -> TermLists:
                 f"attribute {feature!r} has {len(values)} entries for {items} items; "
                 "give one entry per item (None or [] where it has no value)"
             )
-        counts, flat = _flatten(feature, values)
+        counts, flat = _flatten(values)
         term, names_here = _number(feature, flat)
         rows.append(np.repeat(np.arange(items), counts))
         terms.append(term + len(names))
@@ -63,41 +68,40 @@ def term_lists(attributes: Attributes, items: int) -> TermLists:
     return _sorted(names, rows, terms)
 
 
-def _flatten(feature: str, values: Iterable[object]) -> tuple[np.ndarray, list[object]]:
+def _flatten(values: Iterable[object]) -> tuple[np.ndarray, list[object]]:
     """Values per item, and all values end to end."""
-    if isinstance(values, np.ndarray):
-        values = values.tolist()
-    counts: list[int] = []
-    flat: list[object] = []
-    for entry in values:
-        if isinstance(entry, str | int):  # by far the most common, so first
-            counts.append(1)
-            flat.append(entry)
-        elif entry is None:
-            counts.append(0)
-        elif isinstance(entry, list | tuple | set | frozenset | np.ndarray):
-            several = entry.tolist() if isinstance(entry, np.ndarray) else entry
-            counts.append(len(several))
-            flat.extend(several)
-        else:
-            counts.append(1)
-            flat.append(entry)
-    return np.asarray(counts, np.int64), flat
+    entries: list[Any] = values.tolist() if isinstance(values, np.ndarray) else list(values)
+    kinds = set(map(type, entries))
+    if not any(issubclass(kind, _NO_VALUE | _SEVERAL) for kind in kinds):
+        return np.ones(len(entries), np.int64), entries
+    if not all(issubclass(kind, list | tuple) for kind in kinds):
+        entries = [_values_of(entry) for entry in entries]
+    counts = np.fromiter(map(len, entries), np.int64, len(entries))
+    return counts, list(itertools.chain.from_iterable(entries))
+
+
+def _values_of(entry: object) -> Collection[object]:
+    if isinstance(entry, _NO_VALUE):
+        return ()
+    if isinstance(entry, _SEVERAL):
+        return entry.tolist() if isinstance(entry, np.ndarray) else entry
+    return (entry,)
 
 
 def _number(feature: str, flat: list[object]) -> tuple[np.ndarray, list[bytes]]:
     """A number for each value, and the digest of each number."""
-    seen: dict[object, int] = {}
     try:
-        numbers = np.fromiter((seen.setdefault(v, len(seen)) for v in flat), np.int64, len(flat))
+        # Python is paid per distinct value; a dict numbers mixed objects faster than sorting does.
+        place = dict(zip(dict.fromkeys(flat), itertools.count(), strict=False))
     except TypeError as error:
         raise TypeError(
             f"attribute {feature!r}: give strings or integers, one or a list per item ({error})"
         ) from error
     named: dict[str, int] = {}
-    of_value = [named.setdefault(_name(feature, value), len(named)) for value in seen]
+    of_value = [named.setdefault(_name(feature, value), len(named)) for value in place]
     digests = [digest(feature, name) for name in named]
-    return np.asarray(of_value, np.int64)[numbers] if flat else numbers, digests
+    numbers = np.fromiter(map(place.__getitem__, flat), np.int64, len(flat))
+    return np.asarray(of_value, np.int64)[numbers], digests
 
 
 def _name(feature: str, value: object) -> str:
@@ -119,5 +123,10 @@ def _sorted(names: list[bytes], rows: list[np.ndarray], terms: list[np.ndarray])
     if not rows:
         return TermLists(words, np.zeros(0, np.int64), np.zeros(0, np.int64))
     size = max(len(ascending), 1)
-    pairs = np.unique(np.concatenate(rows) * size + rank[np.concatenate(terms)])
-    return TermLists(words, *np.divmod(pairs, size))
+    pairs = np.concatenate(rows)
+    pairs *= size
+    pairs += rank[np.concatenate(terms)]
+    pairs.sort()
+    pairs = pairs[np.diff(pairs, prepend=-1) != 0]
+    row = pairs // size
+    return TermLists(words, row, pairs - row * size)

@@ -11,8 +11,11 @@ import tyro
 
 from serving.command import serve
 from serving.load.options import Load
+from serving.tune_command import tune_serving
+from silverjax._extras import MissingExtraError, needs_extra
 from silverjax.config import RetrieverConfig
 from silverjax.snapshot_errors import SnapshotError
+from silverjax.tuned import Goal
 
 Source = Annotated[str, tyro.conf.Positional]
 Snapshots = Annotated[Path, tyro.conf.Positional]
@@ -165,11 +168,7 @@ def tune(
     snapshot: Snapshots = Path("snapshots"),
     /,
     *,
-    recall: float = 0.95,
-    latency_ms: float | None = None,
-    memory_mib: float | None = None,
-    queries: int = 512,
-    batch: int = 1,
+    goal: Annotated[Goal, tyro.conf.arg(name="")] = Goal(),  # noqa: B008 (frozen)
     seed: int = 0,
 ) -> None:
     """Measure recall and speed of a snapshot on this machine, and choose how far to search.
@@ -179,12 +178,6 @@ def tune(
 
     Args:
         snapshot: A published version, or the folder of all versions (the latest is taken).
-        recall: Share of the exact best candidates that the search must find.
-        latency_ms: Most milliseconds that a batch may take (median); no limit by default.
-        memory_mib: Memory for the index; chooses the width of the Bloom signature for the
-            next build.
-        queries: Users to measure with.
-        batch: Requests in a batch.
         seed: Picks the users.
     """
     from experiments.plots import plot_tuning
@@ -195,25 +188,23 @@ def tune(
         loaded = load_snapshot(snapshot)
         index = loaded.variables["index"]["items"]
         status.update("searching by brute force")
-        users = tuning.sample_queries(loaded, count=queries, seed=seed)
+        users = tuning.sample_queries(loaded, count=goal.queries, seed=seed)
         curve = tuning.RecallCurve(index, users, k=loaded.config.search.candidates)
-        chosen, points = tuning.frontier(
-            loaded, curve, recall=recall, batch=batch, told=status.update
-        )
-    report.console.print(report.tuning(points, chosen, curve.k, batch))
-    if latency_ms is not None:
-        tuning.check_latency(chosen, points, limit_ms=latency_ms)
-    wanted = tuning.wanted_signature(index, memory_mib)
+        chosen, points = tuning.frontier(loaded, curve, goal, told=status.update)
+    report.console.print(report.tuning(points, chosen, curve.k, goal.batch))
+    if goal.latency_ms is not None:
+        tuning.check_latency(chosen, points, limit_ms=goal.latency_ms)
+    wanted = tuning.wanted_signature(index, goal.memory_mib)
     if wanted is not None:
         report.console.print(report.signature(wanted, index.bloom_bits))
-    chart = plot_tuning(tuned.path_of(loaded.path, "png"), points, chosen, batch=batch)
+    chart = plot_tuning(tuned.path_of(loaded.path, "png"), points, chosen, batch=goal.batch)
     choice = tuned.Tuned(
         manifest=tuned.seal_of(loaded.path),
         probes=chosen.probes,
         recall=chosen.recall,
-        recall_target=recall,
+        recall_target=goal.recall,
         latency_ms=chosen.latency_ms,
-        batch=batch,
+        batch=goal.batch,
         bloom_bits=None if wanted is None else wanted.bits,
     )
     path = tuned.write_tuned(loaded.path, choice)
@@ -231,10 +222,8 @@ def load(
     Latency counts from the time at which a request was due, so a service (or this program) that
     lags cannot hide it.
     """
-    try:
+    with needs_extra("serve", "sending load"):
         from serving.load.main import load_command
-    except ModuleNotFoundError as error:
-        raise ValueError(f"{error.name} is missing: pip install 'silverjax[serve]'") from error
     load_command(url, load)
 
 
@@ -266,6 +255,7 @@ COMMANDS: dict[str, Any] = {
     "serve": serve,
     "evaluate": evaluate,
     "tune": tune,
+    "tune-serving": tune_serving,
     "load": load,
     "demo": demo,
 }
@@ -280,7 +270,7 @@ def main(arguments: list[str] | None = None) -> int:
             description="Recommendation retrieval as one JAX function.",
             args=arguments,
         )
-    except (SnapshotError, ValueError, KeyError, TypeError, OSError) as error:
+    except (SnapshotError, MissingExtraError, ValueError, KeyError, TypeError, OSError) as error:
         if os.environ.get("SILVERJAX_DEBUG"):
             raise
         text = error.args[0] if isinstance(error, KeyError) else error

@@ -43,16 +43,17 @@ class CrossNetwork(OverArch):
         self,
         user: UserState,
         parts: list[Float[Array, "b k _"]],
-        dot: Float[Array, "b p k"],
+        dot: Float[Array, "n 1 k"],
         *,
         train: bool,
-    ) -> Float[Array, "b p k tasks"]:
+    ) -> Float[Array, "n tasks k"]:
         item, query = parts
         left, item = jnp.broadcast_arrays(self.user_vector(user.context)[:, :, None], item[:, None])
-        fits = self.attention(user, query)
-        x0 = jnp.concatenate((left, item, left * item, fits, dot[..., None]), -1)
+        left, item = (side.reshape(-1, *side.shape[2:]) for side in (left, item))
+        fits = jnp.concatenate((self.attention(user, query), dot), axis=1).swapaxes(1, 2)
+        x0 = jnp.concatenate((left, item, left * item, fits), -1)
         x = x0
         for down, up in zip(self.down, self.up, strict=True):
             x = x0 * up(down(x)) + x
         deep = self.drop(nn.silu(self.hidden(x0)), deterministic=not train)
-        return self.head(jnp.concatenate((x, deep), -1))
+        return self.head(jnp.concatenate((x, deep), -1)).swapaxes(1, 2)

@@ -12,9 +12,10 @@ import dataclasses
 import flax.struct
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float, Int, Int8
 
 from silverjax.batch import Users
+from silverjax.quantize import quantize
 
 SECONDS_PER_DAY = 86_400
 ALIKE = 3
@@ -55,16 +56,33 @@ class EngagementConfig:
 class Engagement:
     """By catalogue row; past the last item zeros.
 
+    Vectors are int8, since the vectors of a request's candidates are most of what OverArch reads.
+
     Attributes:
-        vectors: Inner products tell how alike two items are, in `ALIKE` ways: in who chooses
-            them, in being chosen one after the other, and in their content.
+        vectors: Times `scales`, vectors whose inner products tell how alike two items are, in
+            `ALIKE` ways: in who chooses them, in being chosen one after the other, and in their
+            content.
+        scales: One for each vector.
         totals: `totals[d, i]`: how often item i was chosen before day `first_day + d`.
         first_day: Days since the epoch (UTC).
     """
 
-    vectors: Float[Array, "capacity alike m"]
+    vectors: Int8[Array, "capacity alike m"]
+    scales: Float[Array, "capacity alike"]
     totals: Int[Array, "days capacity"]
     first_day: Int[Array, ""]
+
+    @classmethod
+    def of(
+        cls,
+        vectors: Float[np.ndarray, "items alike m"],
+        totals: Int[np.ndarray, "days items"],
+        *,
+        first_day: int,
+    ) -> Engagement:
+        """Rounds float32 vectors to int8."""
+        codes, scales = quantize(jnp.asarray(vectors))
+        return cls(codes, scales, jnp.asarray(totals), jnp.int32(first_day))
 
 
 @flax.struct.dataclass
@@ -72,22 +90,27 @@ class Evidence:
     """What engagement says of candidates for users at p positions of their histories.
 
     Attributes:
-        history: Vectors of the items in the history.
+        vectors: Of all items, as in `Engagement`.
+        scales: Of the vectors.
+        history: Rows of the items in the history, -1 where there is none.
         lag: Items back from the position, 0 for the latest; -1 where there is none.
-        candidates: Vectors of the candidates.
+        candidates: Rows of the candidates, -1 past the last one.
         counts: `log(1 + choices)` of the candidates, by window.
     """
 
-    history: Float[Array, "b h alike m"]
+    vectors: Int8[Array, "items alike m"]
+    scales: Float[Array, "items alike"]
+    history: Int[Array, "b h"]
     lag: Int[Array, "b p h"]
-    candidates: Float[Array, "b k alike m"]
-    counts: Float[Array, "b p k w"]
+    candidates: Int[Array, "b k"]
+    counts: Float[Array, "b p w k"]
 
 
 def no_engagement(capacity: int, config: EngagementConfig) -> Engagement:
     """Of items that nobody has chosen yet."""
     return Engagement(
-        vectors=jnp.zeros((capacity, ALIKE, config.width)),
+        vectors=jnp.zeros((capacity, ALIKE, config.width), jnp.int8),
+        scales=jnp.zeros((capacity, ALIKE)),
         totals=jnp.zeros((config.days + 1, capacity), jnp.int32),
         first_day=jnp.int32(0),
     )
@@ -97,6 +120,7 @@ def check_engagement(engagement: Engagement, config: EngagementConfig, *, items:
     """Raises ValueError if it is of other items or of other sizes than the model's."""
     for name, got, want in (
         ("vectors", np.shape(engagement.vectors), (items, ALIKE, config.width)),
+        ("scales", np.shape(engagement.scales), (items, ALIKE)),
         ("totals", np.shape(engagement.totals), (config.days + 1, items)),
     ):
         if got != want:
@@ -130,12 +154,13 @@ def evidence_of(
         day = None if users.day is None else users.day[:, None]
     lag = at[..., None] - jnp.arange(length)
     known = (users.history >= 0)[:, None]
-    candidates = jnp.maximum(rows, 0)
     return Evidence(
-        history=engagement.vectors[jnp.maximum(users.history, 0)],
+        vectors=engagement.vectors,
+        scales=engagement.scales,
+        history=users.history,
         lag=jnp.where(known, jnp.maximum(lag, -1), -1),
-        candidates=engagement.vectors[candidates],
-        counts=_counts(engagement, candidates, at.shape[1], day, windows),
+        candidates=rows,
+        counts=_counts(engagement, jnp.maximum(rows, 0), at.shape[1], day, windows),
     )
 
 
@@ -145,7 +170,7 @@ def _counts(
     positions: int,
     day: Int[Array, "b p"] | None,
     windows: tuple[int, ...],
-) -> Float[Array, "b p k w"]:
+) -> Float[Array, "b p w k"]:
     """`log(1 + choices)` in the full days before `day`; `None` is the day after the last.
 
     The day itself is left out, so that no training example sees its own choice.
@@ -156,9 +181,8 @@ def _counts(
     else:
         at = jnp.clip(day - engagement.first_day, 0, end)
 
-    def before(moment: Int[Array, "b p"]) -> Int[Array, "b p k"]:
-        return engagement.totals[jnp.maximum(moment, 0)[..., None], rows[:, None]]
-
-    until = before(at)
-    counts = [until - before(at - window) for window in windows]
-    return jnp.log1p(jnp.stack([*counts, until], axis=-1).astype(jnp.float32))
+    days = jnp.stack([*(at - window for window in windows), at], axis=2)  # [b, p, w]
+    until = engagement.totals[jnp.maximum(days, 0)[..., None], rows[:, None, None]]
+    # The last is of all choices; the others become those within the window.
+    within = until[:, :, -1:] - until[:, :, :-1]
+    return jnp.log1p(jnp.concatenate([within, until[:, :, -1:]], axis=2).astype(jnp.float32))

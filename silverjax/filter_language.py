@@ -14,46 +14,56 @@ A superset of the grammar of SilverTorch's Bloom index (arXiv 2511.14881, open-s
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import re
 from typing import NoReturn
 
 _DEEPEST = 50  # nested brackets and NOTs; keeps the recursion far from Python's own limit
-_TOKENS = re.compile(
-    r"""(?P<space>\s+) | (?P<quoted>"(?:[^"\\]|\\.)*")
-    | (?P<mark>[()&|!:,]) | (?P<word>[\w.\-]+)""",
-    re.VERBOSE | re.DOTALL,
-)
+# A service compiles a filter per request, so tokens are plain strings, and where they stand in the
+# text is found out only for an error.
+_TOKENS = re.compile(r'[\w.\-]+|[()&|!:,]|"(?:[^"\\]|\\.)*"|\S', re.DOTALL)
+_ORDINARY = re.compile(r"[\w.\-()&|!:,\s]*")  # without quotes, and without what is refused
+_END = ""
+_NO_NAMES = frozenset([_END, *"()&|!:,"])
+
+
+def _spellings(keyword: str) -> frozenset[str]:
+    return frozenset(map("".join, itertools.product(*zip(keyword, keyword.lower(), strict=True))))
+
+
+_OR, _AND, _NOT = ({"|"} | _spellings("OR"), {"&"} | _spellings("AND"), _spellings("NOT"))
 
 
 class FilterError(ValueError):
     """A filter that cannot be used; the message shows where."""
 
 
-@dataclasses.dataclass(frozen=True)
+# Without `frozen`, whose constructors take three times as long.
+@dataclasses.dataclass(slots=True)
 class Everything:
     """Admits every item."""
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(slots=True)
 class Term:
-    """The items whose `feature` holds `value`; `at` is its place in the text."""
+    """The items whose `feature` holds `value`; `token` is its place among those of the text."""
 
     feature: str
     value: str
-    at: int = dataclasses.field(default=0, compare=False)
+    token: int = dataclasses.field(default=0, compare=False)
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(slots=True)
 class Not:
     part: Expression
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(slots=True)
 class And:
     parts: tuple[Expression, ...]
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(slots=True)
 class Or:
     parts: tuple[Expression, ...]
 
@@ -61,25 +71,12 @@ class Or:
 Expression = Everything | Term | Not | And | Or
 
 
-@dataclasses.dataclass(frozen=True)
-class _Token:
-    kind: str  # "mark", "word", "quoted" or "end"
-    text: str
-    at: int
-
-    def is_mark(self, *marks: str) -> bool:
-        return self.kind == "mark" and self.text in marks
-
-    def is_keyword(self, keyword: str) -> bool:
-        return self.kind == "word" and self.text.upper() == keyword
-
-
 def parse(text: str) -> Expression:
     """Parses one filter.
 
     >>> parse('language:en AND NOT genre:horror')
-    And(parts=(Term(feature='language', value='en', at=0), Not(part=Term(feature='genre', \
-value='horror', at=20))))
+    And(parts=(Term(feature='language', value='en', token=0), Not(part=Term(feature='genre', \
+value='horror', token=5))))
 
     Raises:
         FilterError: `text` is not in the language; the message points at the character.
@@ -90,78 +87,86 @@ value='horror', at=20))))
     return _Parser(text).filter()
 
 
-def syntax_error(text: str, at: int, what: str) -> FilterError:
-    """An error that shows `text` with a caret under character `at`."""
+def syntax_error(text: str, token: int, what: str) -> FilterError:
+    """An error that shows `text` with a caret under its token of this number."""
+    places = [match.start() for match in _TOKENS.finditer(text)]
+    return _error_at(text, places[token] if token < len(places) else len(text), what)
+
+
+def _error_at(text: str, at: int, what: str) -> FilterError:
     # A window keeps the caret in sight in a long filter; control characters would move it.
     start = max(0, at - 40)
     window = re.sub(r"\s", " ", text[start : at + 40])
     return FilterError(f"{what}, at character {at + 1}:\n  {window}\n  {' ' * (at - start)}^")
 
 
+def _refuse_strange(text: str) -> None:
+    """Raises FilterError where a character is in no token, before anything else is said."""
+    for match in _TOKENS.finditer(text):
+        token = match.group()
+        if token == '"':
+            what = 'this double quote is never closed; add a `"` at its end'
+        elif len(token) == 1 and not _ORDINARY.fullmatch(token):
+            what = f"unexpected {token!r}; put values that hold it in double quotes"
+        else:
+            continue
+        raise _error_at(text, match.start(), what)
+
+
 class _Parser:
     def __init__(self, text: str) -> None:
+        if not _ORDINARY.fullmatch(text):
+            _refuse_strange(text)
         self._text = text
-        self._tokens = self._split()
+        self._tokens = [*_TOKENS.findall(text), _END]
         self._next = 0
         self._depth = 0
 
-    def _split(self) -> list[_Token]:
-        tokens, at = [], 0
-        while at < len(self._text):
-            match = _TOKENS.match(self._text, at)
-            if match is None:
-                if self._text[at] == '"':
-                    self._fail(at, 'this double quote is never closed; add a `"` at its end')
-                self._fail(
-                    at, f"unexpected {self._text[at]!r}; put values that hold it in double quotes"
-                )
-            kind = str(match.lastgroup)
-            if kind != "space":
-                tokens.append(_Token(kind, match.group(), at))
-            at = match.end()
-        return [*tokens, _Token("end", "", len(self._text))]
-
-    def _fail(self, at: int, what: str) -> NoReturn:
-        raise syntax_error(self._text, at, what)
-
-    @property
-    def _token(self) -> _Token:
-        return self._tokens[self._next]
+    def _fail(self, what: str) -> NoReturn:
+        raise syntax_error(self._text, self._next, what)
 
     def _expect(self, mark: str, where: str) -> None:
-        if not self._token.is_mark(mark):
-            self._fail(self._token.at, f"expected `{mark}` {where}, found {self._found()}")
+        if self._tokens[self._next] != mark:
+            self._fail(f"expected `{mark}` {where}, found {self._found()}")
         self._next += 1
 
     def _found(self) -> str:
-        return "the end" if self._token.kind == "end" else f"`{self._token.text}`"
+        token = self._tokens[self._next]
+        return "the end" if token == _END else f"`{token}`"
 
     def filter(self) -> Expression:
-        if self._token.kind == "end":
+        if self._tokens[0] == _END:
             return Everything()
         expression = self._or()
-        if self._token.kind != "end":
-            self._fail(self._token.at, f"expected AND, OR or the end, found {self._found()}")
+        if self._tokens[self._next] != _END:
+            self._fail(f"expected AND, OR or the end, found {self._found()}")
         return expression
 
     def _or(self) -> Expression:
-        parts = [self._and()]
-        while self._token.is_mark("|") or self._token.is_keyword("OR"):
+        first = self._and()
+        if self._tokens[self._next] not in _OR:
+            return first
+        parts = [first]
+        while self._tokens[self._next] in _OR:
             self._next += 1
             parts.append(self._and())
-        return parts[0] if len(parts) == 1 else Or(tuple(parts))
+        return Or(tuple(parts))
 
     def _and(self) -> Expression:
-        parts = [self._not()]
-        while self._token.is_mark("&") or self._token.is_keyword("AND"):
+        first = self._not()
+        if self._tokens[self._next] not in _AND:
+            return first
+        parts = [first]
+        while self._tokens[self._next] in _AND:
             self._next += 1
             parts.append(self._not())
-        return parts[0] if len(parts) == 1 else And(tuple(parts))
+        return And(tuple(parts))
 
     def _not(self) -> Expression:
         negated = False
-        while self._token.is_mark("!") or (
-            self._token.is_keyword("NOT") and not self._tokens[self._next + 1].is_mark(":")
+        tokens = self._tokens
+        while (token := tokens[self._next]) == "!" or (
+            token in _NOT and tokens[self._next + 1] != ":"
         ):
             self._next += 1
             negated = not negated
@@ -169,46 +174,48 @@ class _Parser:
         return Not(atom) if negated else atom
 
     def _atom(self) -> Expression:
-        if self._token.is_mark("("):
-            self._depth += 1
-            if self._depth > _DEEPEST:
-                self._fail(self._token.at, f"brackets nest deeper than {_DEEPEST}; flatten them")
-            self._next += 1
-            inside = self._or()
-            self._expect(")", "to close the bracket")
-            self._depth -= 1
-            return inside
+        first = self._next
+        if self._tokens[first] == "(":
+            return self._bracket()
         feature = self._name("a feature, as in `language:en`")
-        if self._token.is_mark(":"):
+        if self._tokens[self._next] == ":":
             self._next += 1
-            return Term(feature.text, self._name(f"a value for `{feature.text}`").text, feature.at)
-        negated = self._token.is_keyword("NOT")
+            return Term(feature, self._name("a value for `{}`", feature), first)
+        negated = self._tokens[self._next] in _NOT
         if negated:
             self._next += 1
-        if not self._token.is_keyword("IN"):
-            self._fail(self._token.at, f"expected `:` or IN after `{feature.text}`")
+        if self._tokens[self._next].upper() != "IN":
+            self._fail(f"expected `:` or IN after `{feature}`")
         self._next += 1
-        values = self._values(feature)
+        values = self._values(feature, first)
         return Not(values) if negated else values
 
-    def _values(self, feature: _Token) -> Expression:
+    def _bracket(self) -> Expression:
+        self._depth += 1
+        if self._depth > _DEEPEST:
+            self._fail(f"brackets nest deeper than {_DEEPEST}; flatten them")
+        self._next += 1
+        inside = self._or()
+        self._expect(")", "to close the bracket")
+        self._depth -= 1
+        return inside
+
+    def _values(self, feature: str, first: int) -> Expression:
         self._expect("(", "after IN")
         terms: list[Expression] = []
         while True:
-            value = self._name(f"a value for `{feature.text}`")
-            terms.append(Term(feature.text, value.text, feature.at))
-            if not self._token.is_mark(","):
+            terms.append(Term(feature, self._name("a value for `{}`", feature), first))
+            if self._tokens[self._next] != ",":
                 break
             self._next += 1
         self._expect(")", "or `,` in the list of values")
         return terms[0] if len(terms) == 1 else Or(tuple(terms))
 
-    def _name(self, wanted: str) -> _Token:
-        token = self._token
-        if token.kind not in ("word", "quoted"):
-            self._fail(token.at, f"expected {wanted}, found {self._found()}")
+    def _name(self, wanted: str, feature: str = "") -> str:
+        token: str = self._tokens[self._next]
+        if token in _NO_NAMES:
+            self._fail(f"expected {wanted.format(feature)}, found {self._found()}")
         self._next += 1
-        if token.kind == "quoted":
-            text = re.sub(r"\\(.)", r"\1", token.text[1:-1], flags=re.DOTALL)
-            return _Token("quoted", text, token.at)
+        if token[0] == '"':
+            return re.sub(r"\\(.)", r"\1", token[1:-1], flags=re.DOTALL)
         return token

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Sequence
+import itertools
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import flax.struct
@@ -18,6 +19,9 @@ from silverjax.index_config import doubled_to_fit
 from silverjax.item_index import ItemIndex
 
 _FEWEST_LEAVES = 32
+# How the bits of a term are read where it is asked for, and where it is negated.
+_DECIDED = np.array([kernel.ROWS, kernel.COMPLEMENT], np.int32)
+_MAYBE = np.array([kernel.ROWS, kernel.ONES], np.int32)
 
 
 @flax.struct.dataclass
@@ -67,149 +71,188 @@ def compile_filters(
     """
     if isinstance(filters, str):
         raise TypeError(f"one filter per query is wanted: give [{filters!r}], a list")
-    vocabulary = _Vocabulary(index)
-    compiled = [_compile(text, vocabulary) for text in filters]
-    longest = max((len(one.leaves) for one in compiled), default=0)
+    normal_forms = _NormalForms(index.features)
+    normal = [normal_forms.of(text) for text in filters]
+    leaves = _look_up(index, normal_forms.terms)
+    trees = [_fold(one, leaves.known) for one in normal]
+    programs = [_program(text, tree) for text, tree in zip(filters, trees, strict=True)]
+    longest = max((one.leaves for one in programs), default=0)
     room = doubled_to_fit(_FEWEST_LEAVES, longest) if max_leaves is None else max_leaves
-    for text, one in zip(filters, compiled, strict=True):
-        if len(one.leaves) > room:
+    for text, one in zip(filters, programs, strict=True):
+        if one.leaves > room:
             raise language.FilterError(
-                f"the filter {text[:60]!r} has {len(one.leaves)} terms, over {max_leaves=}; "
+                f"the filter {text[:60]!r} has {one.leaves} terms, over {max_leaves=}; "
                 "shorten it or raise max_leaves (one recompile)"
             )
-    return _stack(compiled, room, index.hashes)
+    return _stack(programs, leaves, room)
+
+
+# A filter in negation normal form: a leaf, twice its term's number and 1 more where negated; or an
+# operation and its parts; or what it is whatever the item. Plain integers and tuples, since a
+# batch has a filter of its own for every query and is compiled within the time of a search.
+_Leaf = int
+_Normal = bool | _Leaf | tuple[int, list[Any]]
+# The same without constants, the registers it needs in front, its heaviest part first.
+_Tree = _Leaf | tuple[int, int, tuple[Any, ...]]
+
+
+class _NormalForms:
+    """Parses filters, pushes NOT down to the terms and numbers those."""
+
+    def __init__(self, features: tuple[str, ...]) -> None:
+        self.terms: dict[tuple[str, str], int] = {}
+        self._features = features
+        self._text = ""
+
+    def of(self, text: str) -> _Normal:
+        expression = language.parse(text)
+        self._text = text
+        return self._normal(expression, False)
+
+    def _normal(self, expression: language.Expression, negated: bool) -> _Normal:
+        if isinstance(expression, language.Term):
+            if expression.feature not in self._features:
+                known = ", ".join(self._features) or "none"
+                what = f"the index has no feature `{expression.feature}` (it has: {known})"
+                raise language.syntax_error(self._text, expression.token, what)
+            name = (expression.feature, expression.value)
+            return 2 * self.terms.setdefault(name, len(self.terms)) + negated
+        if isinstance(expression, language.Not):
+            return self._normal(expression.part, not negated)
+        if isinstance(expression, language.Everything):
+            return not negated
+        # De Morgan: a negated AND is an OR of negated parts.
+        operation = kernel.AND if isinstance(expression, language.And) != negated else kernel.OR
+        return operation, [self._normal(part, negated) for part in expression.parts]
 
 
 @dataclasses.dataclass(frozen=True)
-class _Leaf:
-    term: int  # -1: a constant
-    negated: bool
-    mode: int
-    rows: tuple[int, ...]
-    exact: bool = True  # the words alone decide it
+class _Leaves:
+    """What the index knows of each leaf (an integer as above); the last entry is an empty leaf.
+
+    Attributes:
+        known: Whether any item has the term.
+        rows: Bit rows.
+        modes: How they are read.
+        exact: Whether they alone decide it.
+        terms: Term ids.
+    """
+
+    known: list[bool]
+    rows: Int[np.ndarray, "leaves hashes"]
+    modes: Int[np.ndarray, "leaves"]
+    exact: Bool[np.ndarray, "leaves"]
+    terms: Int[np.ndarray, "leaves"]
+
+    @classmethod
+    def room_for(cls, terms: int, hashes: int) -> _Leaves:
+        """All but the last entry is to be written."""
+        count = 2 * terms + 1
+        arrays = (np.empty((count, hashes), np.int32), np.empty(count, np.int32))
+        made = cls([], *arrays, np.empty(count, np.bool_), np.empty(count, np.int32))
+        made.rows[-1], made.modes[-1], made.exact[-1], made.terms[-1] = 0, kernel.ZEROS, True, -1
+        return made
 
 
-@dataclasses.dataclass
+def _look_up(index: ItemIndex, terms: Collection[tuple[str, str]]) -> _Leaves:
+    """All terms of a batch at once: NumPy is paid per call, not per term."""
+    names = np.frombuffer(b"".join([digest(*term) for term in terms]), "S16")
+    vocabulary = np.asarray(index.vocabulary)
+    digests, size = vocabulary.view("S16")[:, 0], int(np.asarray(index.vocabulary_size))
+    found = np.minimum(digests[:size].searchsorted(names), max(size - 1, 0))
+    known = (digests[found] == names) & (size > 0)
+    columns = np.asarray(index.column_of_term)[found][:, None]
+    exact = columns > 0
+    own = columns
+    if not exact.all():
+        bits = bloom_rows(vocabulary[found], index.bloom_bits, index.hashes)
+        own = np.where(exact, columns, 1 + index.columns + bits)
+    leaves = _Leaves.room_for(len(terms), index.hashes)
+    # Each term twice: as it is, and negated.
+    leaves.rows[:-1].reshape(-1, 2, index.hashes)[:] = own[:, None]
+    leaves.modes[:-1].reshape(-1, 2)[:] = np.where(exact, _DECIDED, _MAYBE)
+    leaves.exact[:-1].reshape(-1, 2)[:] = exact
+    leaves.terms[:-1].reshape(-1, 2)[:] = found[:, None]
+    leaves.known.extend(known.repeat(2).tolist())
+    return leaves
+
+
+def _fold(normal: _Normal, known: Sequence[bool]) -> bool | _Tree:
+    """Terms that no item has become constants, and those vanish; the heaviest part goes first."""
+    if not isinstance(normal, tuple):
+        # A term that no item has: nothing where asked for, all where negated.
+        return normal if isinstance(normal, bool) or known[normal] else normal % 2 == 1
+    operation, parts = normal
+    decisive = operation == kernel.OR
+    kept: dict[_Tree, None] = {}  # in order, each once
+    for part in parts:
+        folded = _fold(part, known)
+        if folded is decisive:
+            return decisive
+        if not isinstance(folded, bool):
+            kept[folded] = None
+    if len(kept) < 2:
+        return next(iter(kept), not decisive)
+    heaviest_first = sorted(kept, key=_need, reverse=True)
+    # Registers of a tree whose heaviest part goes first (Sethi and Ullman, 1970).
+    need = max(_need(heaviest_first[0]), _need(heaviest_first[1]) + 1)
+    return need, operation, tuple(heaviest_first)
+
+
+def _need(tree: _Tree) -> int:
+    return 1 if isinstance(tree, int) else tree[0]
+
+
+@dataclasses.dataclass(slots=True)
 class _Program:
-    leaves: list[_Leaf] = dataclasses.field(default_factory=list)
-    code: list[int] = dataclasses.field(default_factory=list)
+    code: list[int]
+    pushed: list[_Leaf]  # what `code` calls 0, 1, ...
+
+    @property
+    def leaves(self) -> int:
+        return (len(self.code) + 1) // 2  # a tree of L leaves has L - 1 operations
 
 
-class _Vocabulary:
-    """Host-side view of the index's terms: no copy, no state of its own."""
-
-    def __init__(self, index: ItemIndex) -> None:
-        self.features = index.features
-        self._index = index
-        self._digests = np.asarray(index.vocabulary).view("S16")[:, 0]
-        self._size = int(index.vocabulary_size)
-        self._columns = np.asarray(index.column_of_term)
-
-    def leaf(self, term: language.Term, negated: bool) -> _Leaf | None:
-        """The leaf of a term; `None` where no item has it."""
-        name = np.frombuffer(digest(term.feature, term.value), dtype="S16")[0]
-        at = int(np.searchsorted(self._digests[: self._size], name))
-        if at == self._size or self._digests[at] != name:
-            return None
-        hashes = self._index.hashes
-        if column := int(self._columns[at]):
-            return _Leaf(
-                at, negated, kernel.COMPLEMENT if negated else kernel.ROWS, (column,) * hashes
-            )
-        bits = bloom_rows(np.asarray(self._index.vocabulary)[at], self._index.bloom_bits, hashes)
-        rows = tuple(int(1 + self._index.columns + bit) for bit in bits)
-        return _Leaf(at, negated, kernel.ONES if negated else kernel.ROWS, rows, exact=False)
-
-
-def _compile(text: str, vocabulary: _Vocabulary) -> _Program:
-    tree = _resolve(language.parse(text), False, text, vocabulary)
-    program = _Program()
-    if tree is False:
-        tree = _Leaf(-1, False, kernel.ZEROS, (0,))
-    if tree is not True:
-        if _stack_need(tree) > kernel.STACK_DEPTH:
-            raise language.FilterError(
-                f"the filter {text[:60]!r} alternates AND and OR too deeply: it needs a stack of "
-                f"{_stack_need(tree)}, the limit is {kernel.STACK_DEPTH}; flatten it"
-            )
-        _emit(tree, program)
+def _program(text: str, tree: bool | _Tree) -> _Program:
+    if (need := _need(tree)) > kernel.STACK_DEPTH:
+        raise language.FilterError(
+            f"the filter {text[:60]!r} alternates AND and OR too deeply: it needs a stack of "
+            f"{need}, the limit is {kernel.STACK_DEPTH}; flatten it"
+        )
+    if isinstance(tree, bool):
+        return _Program([] if tree else [0], [])  # a leaf that holds no term admits nothing
+    program = _Program([], [])
+    _emit(tree, program)
     return program
 
 
-@dataclasses.dataclass(frozen=True)
-class _Node:
-    operation: int  # kernel.AND or kernel.OR
-    parts: tuple[_Tree, ...]
-
-
-_Tree = _Leaf | _Node
-
-
-def _resolve(
-    expression: language.Expression, negated: bool, text: str, vocabulary: _Vocabulary
-) -> _Tree | bool:
-    """Pushes NOT down to the terms, looks the terms up and folds constants."""
-    match expression:
-        case language.Everything():
-            return not negated
-        case language.Not(part):
-            return _resolve(part, not negated, text, vocabulary)
-        case language.Term(feature, _, at):
-            if feature not in vocabulary.features:
-                known = ", ".join(vocabulary.features) or "none"
-                raise language.syntax_error(
-                    text, at, f"the index has no feature `{feature}` (it has: {known})"
-                )
-            leaf = vocabulary.leaf(expression, negated)
-            return negated if leaf is None else leaf
-        case language.And(parts) | language.Or(parts):
-            # De Morgan: a negated AND is an OR of negated parts.
-            is_and = isinstance(expression, language.And) != negated
-            resolved = [_resolve(part, negated, text, vocabulary) for part in parts]
-            if (not is_and) in resolved:
-                return not is_and
-            kept = tuple(dict.fromkeys(p for p in resolved if not isinstance(p, bool)))
-            if not kept:
-                return is_and
-            return kept[0] if len(kept) == 1 else _Node(kernel.AND if is_and else kernel.OR, kept)
-    raise AssertionError(expression)
-
-
-def _stack_need(tree: _Tree) -> int:
-    """Registers of a tree whose heaviest part goes first (Sethi and Ullman, 1970)."""
-    if isinstance(tree, _Leaf):
-        return 1
-    needs = sorted((_stack_need(part) for part in tree.parts), reverse=True)
-    return max(needs[0], needs[1] + 1)
-
-
 def _emit(tree: _Tree, program: _Program) -> None:
-    if isinstance(tree, _Leaf):
-        program.code.append(len(program.leaves))
-        program.leaves.append(tree)
+    if isinstance(tree, int):
+        program.code.append(len(program.pushed))
+        program.pushed.append(tree)
         return
-    for place, part in enumerate(sorted(tree.parts, key=_stack_need, reverse=True)):
+    _, operation, parts = tree
+    for place, part in enumerate(parts):
         _emit(part, program)
         if place:
-            program.code.append(tree.operation)
+            program.code.append(operation)
 
 
-def _stack(programs: Sequence[_Program], leaves: int, hashes: int) -> FilterPlan:
-    batch, steps = len(programs), 2 * leaves  # a tree of L leaves has L - 1 operations
-    rows = np.zeros((batch, leaves, hashes), np.int32)
-    modes = np.full((batch, leaves), kernel.ZEROS, np.int32)
-    code = np.full((batch, steps), kernel.NO_OP, np.int32)
-    terms = np.full((batch, leaves), -1, np.int32)
-    negated = np.zeros((batch, leaves), np.bool_)
-    exact = np.ones(batch, np.bool_)
-    for query, one in enumerate(programs):
-        code[query, : len(one.code)] = one.code
-        for at, leaf in enumerate(one.leaves):
-            rows[query, at] = leaf.rows
-            modes[query, at] = leaf.mode
-            terms[query, at] = leaf.term
-            negated[query, at] = leaf.negated
-        exact[query] = all(leaf.exact for leaf in one.leaves)
+def _stack(programs: Sequence[_Program], leaves: _Leaves, room: int) -> FilterPlan:
+    pushed = _padded([one.pushed for one in programs], room, len(leaves.rows) - 1)
+    code = _padded([one.code for one in programs], 2 * room, kernel.NO_OP)
     # NumPy arrays become the device's when a jitted function takes them, not one by one here.
-    probe: Any = kernel.Plan(rows=rows, modes=modes, program=code)  # type: ignore[arg-type]
-    return FilterPlan(probe, terms, negated, exact)
+    rows: Any = leaves.rows.take(pushed, axis=0)
+    modes: Any = leaves.modes.take(pushed)
+    program: Any = code
+    exact = np.logical_and.reduce(leaves.exact.take(pushed), axis=1)
+    probe = kernel.Plan(rows=rows, modes=modes, program=program)
+    return FilterPlan(probe, leaves.terms.take(pushed), pushed % 2 == 1, exact)
+
+
+def _padded(lists: list[list[int]], width: int, fill: int) -> Int[np.ndarray, "batch width"]:
+    padded = np.full((len(lists), width), fill, np.int32)
+    lengths = np.asarray([len(one) for one in lists], np.int32)
+    values = np.fromiter(itertools.chain.from_iterable(lists), np.int32)
+    padded[np.arange(width) < lengths[:, None]] = values
+    return padded

@@ -84,7 +84,7 @@ def build_index(
     words = _words(lists, column_of_term, slots, config, bloom_bits, clusters, size)
     return ItemIndex(
         centroids=jnp.asarray(centroids),
-        sizes=jnp.asarray(np.bincount(cluster, minlength=clusters).astype(np.int32)),
+        live_items=jnp.int32(n),
         radii=jnp.asarray(radii),
         profile=jnp.asarray(profile),
         codes=jnp.asarray(codes),
@@ -206,18 +206,16 @@ def _words(
     size: int,
 ) -> UInt32[np.ndarray, "C R W"]:
     columns = column_of_term[lists.terms]
-    tail = columns == 0
-    bits = bloom_rows(lists.digests, bloom_bits, config.hashes)[lists.terms[tail]]
-    pair_slots = slots[lists.rows]
+    own, tail = np.flatnonzero(columns), np.flatnonzero(columns == 0)
+    signature = 1 + config.columns + bloom_rows(lists.digests, bloom_bits, config.hashes)
+    items = np.arange(len(slots))
     return pack_rows(
-        np.concatenate([slots, pair_slots[~tail], np.repeat(pair_slots[tail], config.hashes)]),
-        np.concatenate(
-            [
-                np.full(len(slots), LIVE_ROW),
-                columns[~tail],
-                (1 + config.columns + bits).reshape(-1),
-            ]
-        ),
+        slots,
+        [
+            (items, np.full(len(items), LIVE_ROW)),
+            (lists.rows[own], columns[own]),
+            *((lists.rows[tail], bits[lists.terms[tail]]) for bits in signature.T),
+        ],
         clusters=clusters,
         slots_per_cluster=size,
         rows=1 + config.columns + bloom_bits,

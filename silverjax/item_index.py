@@ -45,7 +45,7 @@ class ItemIndex:
 
     Attributes:
         centroids: Means of the clusters.
-        sizes: Live items of each cluster.
+        live_items: Number of items that a search can return.
         radii: Root mean squared distance of a cluster's items from its centroid.
         profile: Share of each dimension in those squares, over all clusters.
         codes: int8 codes; item = code * scale.
@@ -66,7 +66,7 @@ class ItemIndex:
     """
 
     centroids: Float[Array, "C D"]
-    sizes: Int[Array, "C"]
+    live_items: Int[Array, ""]
     radii: Float[Array, "C"]
     profile: Float[Array, "D"]
     codes: Int8[Array, "C S D"]
@@ -102,10 +102,6 @@ class ItemIndex:
     def bloom_bits(self) -> int:
         return int(self.words.shape[1]) - 1 - self.columns
 
-    def live_items(self) -> Int[Array, ""]:
-        """Number of items that a search can return."""
-        return jnp.sum(self.sizes)
-
     def spread(self, queries: Float[Array, "batch D"]) -> Float[Array, "batch C"]:
         """Standard deviation of the scores of each cluster's items about its affinity, above 0.
 
@@ -117,7 +113,7 @@ class ItemIndex:
 
     def padding(self) -> float:
         """Share of slots that hold no item."""
-        return 1.0 - int(self.live_items()) / (self.clusters * self.slots_per_cluster)
+        return 1.0 - int(self.live_items) / (self.clusters * self.slots_per_cluster)
 
     def nbytes(self) -> dict[str, int]:
         """Bytes of every array, by name."""

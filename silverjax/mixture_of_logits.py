@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from silverjax.over_arch import OverArch, small_init
-from silverjax.pair_signals import HistoryAttention
+from silverjax.pair_signals import HistoryAttention, PairDense, each_position, inner
 from silverjax.towers import UserState
 
 
@@ -30,8 +30,8 @@ class MixtureOfLogits(OverArch):
         self.user_gate = nn.Dense(cfg.hidden)
         self.attention = HistoryAttention(cfg.attention_heads, cfg.component_dim)
         components = cfg.user_components * cfg.item_components + cfg.attention_heads
-        self.pair_gate = nn.Dense(cfg.hidden, use_bias=False)
-        self.gate = nn.DenseGeneral((self.tasks, components), kernel_init=small_init)
+        self.pair_gate = PairDense(cfg.hidden, use_bias=False)
+        self.gate = PairDense(self.tasks * components, kernel_init=small_init)
         self.gate_drop = nn.Dropout(cfg.dropout)
 
     def part_widths(self) -> list[int]:
@@ -47,24 +47,26 @@ class MixtureOfLogits(OverArch):
         self,
         user: UserState,
         parts: list[Float[Array, "b k _"]],
-        dot: Float[Array, "b p k"],
+        dot: Float[Array, "n 1 k"],
         *,
         train: bool,
-    ) -> Float[Array, "b p k tasks"]:
+    ) -> Float[Array, "n tasks k"]:
         del dot
         cfg = self.config
         right, query, item_gate = parts
+        positions = user.context.shape[1]
         left = self.user_components(user.context)
-        left = left.reshape(*left.shape[:-1], cfg.user_components, cfg.component_dim)
-        right = right.reshape(*right.shape[:-1], cfg.item_components, cfg.component_dim)
-        pairs = jnp.einsum("bpud,bkid->bpkui", left, right) / cfg.component_dim**0.5
-        fits = self.attention(user, query)
-        components = jnp.concatenate([pairs.reshape(*pairs.shape[:-2], -1), fits], -1)
+        left = left.reshape(*left.shape[:2], cfg.user_components, cfg.component_dim)
+        left = left / cfg.component_dim**0.5
+        pairs = [inner(left, part) for part in jnp.split(right, cfg.item_components, axis=-1)]
+        stacked = jnp.stack(pairs, axis=2).reshape(len(pairs[0]), -1, right.shape[1])
+        components = jnp.concatenate([stacked, self.attention(user, query)], axis=1)
         hidden = (
             self.pair_gate(components)
-            + item_gate[:, None]
-            + self.user_gate(user.context)[:, :, None]
+            + each_position(item_gate.swapaxes(1, 2), positions)
+            + self.user_gate(user.context).reshape(-1, cfg.hidden, 1)
         )
         hidden = self.gate_drop(nn.silu(hidden), deterministic=not train)
-        gate = jax.nn.softmax(self.gate(hidden))
-        return jnp.einsum("bpktc,bpkc->bpkt", gate, components)
+        gates = jnp.split(self.gate(hidden), self.tasks, axis=1)
+        mixed = [jnp.sum(jax.nn.softmax(gate, axis=1) * components, axis=1) for gate in gates]
+        return jnp.stack(mixed, axis=1)

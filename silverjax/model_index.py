@@ -60,6 +60,7 @@ def index_catalogue(
         engagement = no_engagement(index.capacity, model.config.engagement)
     engagement = Engagement(
         vectors=room(engagement.vectors),
+        scales=room(engagement.scales),
         totals=room(engagement.totals.T).T,
         first_day=engagement.first_day,
     )

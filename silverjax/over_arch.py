@@ -21,7 +21,7 @@ from jaxtyping import Array, Float
 from silverjax.batch import Items
 from silverjax.config import OverArchConfig
 from silverjax.engagement import Evidence
-from silverjax.pair_signals import EvidenceScore
+from silverjax.pair_signals import EvidenceScore, inner
 from silverjax.towers import ItemEncoder, UserState
 
 small_init = nn.initializers.normal(0.01)
@@ -68,10 +68,12 @@ class OverArch(nn.Module):
             user = jax.tree.map(lambda column: column[:, None], user)
         user, item_embedding = jax.lax.stop_gradient((user, item_embedding))
         *parts, bias = jnp.split(item_inputs, self._ends(), axis=-1)
-        dot = jnp.einsum("bpd,bkd->bpk", user.embedding, item_embedding)
-        logits = self.form(user, parts, dot, train=train)
-        logits = logits + self.evidence(user, dot, evidence) + bias[:, None]
-        return logits[:, 0] if request else logits
+        dot = inner(user.embedding[:, :, None], item_embedding)
+        logits = self.form(user, parts, dot, train=train) + self.evidence(user, dot, evidence)
+        logits = logits.swapaxes(1, 2)
+        if request:
+            return logits + bias
+        return logits.reshape(*user.context.shape[:2], *bias.shape[1:]) + bias[:, None]
 
     def _ends(self) -> list[int]:
         """Where each part of `item_inputs` ends."""
@@ -89,9 +91,9 @@ class OverArch(nn.Module):
         self,
         user: UserState,
         parts: list[Float[Array, "b k _"]],
-        dot: Float[Array, "b p k"],
+        dot: Float[Array, "n 1 k"],
         *,
         train: bool,
-    ) -> Float[Array, "b p k tasks"]:
+    ) -> Float[Array, "n tasks k"]:
         """The form's own logits, given the users with positions and the towers' inner product."""
         raise NotImplementedError

@@ -158,7 +158,7 @@ def ranked(
         place=place,
         coverage=found.coverage,
         funnel=Funnel(
-            live=jnp.broadcast_to(index.live_items(), found.probed.shape),
+            live=jnp.broadcast_to(index.live_items, found.probed.shape),
             probed=found.probed,
             eligible=found.eligible,
             candidates=jnp.sum(found.rows >= 0, axis=1, dtype=jnp.int32),

@@ -6,12 +6,15 @@ share their id vector. Vectors are not normalised; the search compares them by i
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import flax.linen as nn
 import flax.struct
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
+from silverjax.attention import Block, causal_distance
 from silverjax.batch import Items, Users
 from silverjax.config import TowerConfig
 from silverjax.quantize import straight_through
@@ -135,39 +138,6 @@ class ItemTower(nn.Module):
         return straight_through(out) if train and self.config.int8 else out
 
 
-class Block(nn.Module):
-    """Pre-norm self-attention with a learned bias per distance, then an MLP."""
-
-    config: TowerConfig
-
-    @nn.compact
-    def __call__(
-        self,
-        x: Float[Array, "batch h width"],
-        distance: Int[Array, "batch h h"],
-        *,
-        train: bool,
-    ) -> Float[Array, "batch h width"]:
-        """`distance[b, i, j]`: steps from i back to j, -1 where i must not see j."""
-        cfg = self.config
-        head_dim = cfg.width // cfg.heads
-        drop = nn.Dropout(cfg.dropout, deterministic=not train)
-        y = nn.LayerNorm()(x)
-        query, key, val = (
-            nn.DenseGeneral((cfg.heads, head_dim), name=name)(y) for name in ("q", "k", "v")
-        )
-        # Distances, not absolute positions: every position of a training window then learns the
-        # function that a request uses at the last one.
-        bias = self.param("distance", nn.initializers.zeros_init(), (cfg.heads, cfg.history))
-        logits = jnp.einsum("bihd,bjhd->bhij", query, key) / head_dim**0.5
-        logits = logits + bias[:, jnp.maximum(distance, 0)].swapaxes(0, 1)
-        logits = jnp.where(distance[:, None] >= 0, logits, -1e9)
-        mixed = jnp.einsum("bhij,bjhd->bihd", jax.nn.softmax(logits), val)
-        x = x + drop(nn.DenseGeneral(cfg.width, axis=(-2, -1), name="o")(mixed))
-        y = nn.gelu(nn.Dense(2 * cfg.width)(nn.LayerNorm()(x)))
-        return x + drop(nn.Dense(cfg.width)(y))
-
-
 class UserTower(nn.Module):
     """Id, profile and recent history to a `UserState`."""
 
@@ -191,9 +161,18 @@ class UserTower(nn.Module):
 
     def __call__(self, users: Users, *, train: bool = False) -> UserState:
         """The state after the whole history; leading axis batch."""
-        last = jnp.full((users.history.shape[0], 1), users.history.shape[1] - 1)
-        state = state_at(self.positions(users, train=train), last, recent=self.config.recent)
-        return jax.tree.map(lambda column: column[:, 0], state)
+        tokens, present = self._tokens(users)
+        x = self._mixed(tokens, users, self.blocks[:-1], train=train)
+        for block in self.blocks[-1:]:
+            x = block(x, causal_distance(users.history), train=train, last=True)
+        embedding, context = self._out(x[:, -1:], users, train=train)
+        recent = self.config.recent
+        return UserState(
+            embedding=embedding[:, 0],
+            context=context[:, 0],
+            recent=_latest(tokens, recent),
+            present=_latest(present, recent),
+        )
 
     def positions(self, users: Users, *, train: bool = False) -> Positions:
         """The states after every prefix of the history.
@@ -202,13 +181,34 @@ class UserTower(nn.Module):
         and including j: one pass trains h next-item predictions instead of one. A padded
         position is a user without history.
         """
+        tokens, present = self._tokens(users)
+        x = self._mixed(tokens, users, self.blocks, train=train)
+        embedding, context = self._out(x, users, train=train)
+        return Positions(embedding=embedding, context=context, tokens=tokens, present=present)
+
+    def _tokens(self, users: Users) -> tuple[Float[Array, "batch h width"], Bool[Array, "batch h"]]:
+        """The items of the history with their labels, and which there are."""
         present = users.history >= 0
         tokens = self.encoder.lookup(users.history) + self.label(users.history_labels)
-        tokens = jnp.where(present[..., None], tokens, self.start)
+        return jnp.where(present[..., None], tokens, self.start), present
+
+    def _mixed(
+        self,
+        tokens: Float[Array, "batch h width"],
+        users: Users,
+        blocks: Sequence[Block],
+        *,
+        train: bool,
+    ) -> Float[Array, "batch h width"]:
         x = self.token_drop(self.token_norm(tokens), deterministic=not train)
-        distance = causal_distance(users.history)
-        for block in self.blocks:
-            x = block(x, distance, train=train)
+        for block in blocks:
+            x = block(x, causal_distance(users.history), train=train)
+        return x
+
+    def _out(
+        self, x: Float[Array, "batch i width"], users: Users, *, train: bool
+    ) -> tuple[Float[Array, "batch i dim"], Float[Array, "batch i width"]]:
+        """Embedding and context."""
         x = self.state_norm(x)
         who = self._identity(users, train=train)[:, None]
         hidden = nn.gelu(self.hidden(jnp.concatenate([x, jnp.broadcast_to(who, x.shape)], -1)))
@@ -216,7 +216,7 @@ class UserTower(nn.Module):
         embedding = context if self.project is None else self.project(context)
         if train and self.config.int8:
             embedding = straight_through(embedding)
-        return Positions(embedding=embedding, context=context, tokens=tokens, present=present)
+        return embedding, context
 
     def _identity(self, users: Users, *, train: bool) -> Float[Array, "batch width"]:
         rows = users.id
@@ -230,15 +230,10 @@ class UserTower(nn.Module):
         return identity + self.profile(users.features)
 
 
-def causal_distance(history: Int[Array, "batch h"]) -> Int[Array, "batch h h"]:
-    """`[b, i, j] = i - j` where token j is in the history at position i, else -1.
-
-    A padded position sees itself, so that its attention is defined.
-    """
-    steps = jnp.arange(history.shape[1])
-    back = (steps[:, None] - steps[None, :])[None]
-    visible = (back >= 0) & ((history >= 0)[:, None, :] | (back == 0))
-    return jnp.where(visible, back, -1)
+def _latest(column: Array, n: int) -> Array:
+    """The last `n` entries of axis 1; zeros in front of a shorter one."""
+    short = max(0, n - column.shape[1])
+    return jnp.pad(column, ((0, 0), (short, 0)) + ((0, 0),) * (column.ndim - 2))[:, -n:]
 
 
 _table_init = nn.initializers.normal(0.02)

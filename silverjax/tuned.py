@@ -8,12 +8,42 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
-import tempfile
+import math
 from pathlib import Path
 
 from silverjax import _durable, _plain
+from silverjax.replace_file import replace_text
 from silverjax.snapshot_errors import SnapshotError
+
+
+@dataclasses.dataclass(frozen=True)
+class Goal:
+    """What is asked for, and how to measure it.
+
+    Attributes:
+        recall: Share of the exact best candidates that the search must find.
+        latency_ms: Most milliseconds that a batch may take (median); None for no limit.
+        memory_mib: Memory for the index; None leaves the width of the signature as it is.
+        queries: Users to measure with.
+        batch: Requests in a batch.
+    """
+
+    recall: float = 0.95
+    latency_ms: float | None = None
+    memory_mib: float | None = None
+    queries: int = 512
+    batch: int = 1
+
+    def __post_init__(self) -> None:
+        if not 0 < self.recall <= 1:
+            raise ValueError(f"recall={self.recall} must be above 0 and at most 1")
+        for name in ("latency_ms", "memory_mib"):
+            limit = getattr(self, name)
+            if limit is not None and not 0 < limit < math.inf:
+                raise ValueError(f"{name}={limit} must be a positive number; leave it out for none")
+        for name in ("queries", "batch"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name}={getattr(self, name)} must be at least 1")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,19 +86,7 @@ def seal_of(version: Path) -> str:
 def write_tuned(version: Path, tuned: Tuned) -> Path:
     """Puts the choice beside the version; a reader sees the old one or the new one, whole."""
     path = path_of(version)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    aside = Path(name)
-    try:
-        with os.fdopen(handle, "w") as file:
-            json.dump(dataclasses.asdict(tuned), file, indent=1, allow_nan=False)
-            file.write("\n")
-            file.flush()
-            os.fsync(file.fileno())
-        aside.chmod(0o644)  # mkstemp leaves it to the owner alone
-        aside.replace(path)
-    except BaseException:
-        aside.unlink(missing_ok=True)
-        raise
+    replace_text(path, json.dumps(dataclasses.asdict(tuned), indent=1, allow_nan=False) + "\n")
     return path
 
 

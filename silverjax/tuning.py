@@ -24,6 +24,7 @@ from silverjax.item_index import ItemIndex
 from silverjax.metrics import index_loss
 from silverjax.retriever import Request, Retriever
 from silverjax.snapshot import Snapshot
+from silverjax.tuned import Goal
 from silverjax.value_model import make_weights
 
 _STEP = math.sqrt(2.0)  # from one number of clusters on the frontier to the next
@@ -91,7 +92,7 @@ class RecallCurve:
                 "the index keeps no embeddings to compare with; build it with "
                 "IndexConfig(keep_embeddings=True)"
             )
-        self.index, self.k = index, min(k, int(index.live_items()))
+        self.index, self.k = index, min(k, int(index.live_items))
         self.least = math.ceil(self.k / index.slots_per_cluster)
         self._queries = queries
         self._exact = exact_rows(index, queries, k=self.k)
@@ -192,23 +193,18 @@ def _plain_request(snapshot: Snapshot, batch: int) -> Request:
 def frontier(
     snapshot: Snapshot,
     curve: RecallCurve,
+    goal: Goal,
     *,
-    recall: float,
-    batch: int,
     told: Callable[[str], None] = lambda _: None,
 ) -> tuple[Point, list[Point]]:
-    """The point of the fewest clusters that reaches `recall`, and all points, by probes.
+    """The point of the fewest clusters that reaches the recall, and all points, by probes.
 
     Raises:
-        ValueError: No number of clusters reaches it, or a number is out of range.
+        ValueError: No number of clusters reaches it.
     """
-    if not 0 < recall <= 1:
-        raise ValueError(f"{recall=} must be above 0 and at most 1")
-    if batch < 1:
-        raise ValueError(f"{batch=} must be at least 1")
-    chosen = curve.fewest(recall)
+    chosen = curve.fewest(goal.recall)
     probes = sorted({*curve.ladder(), chosen})
-    took = latencies_ms(snapshot, probes, batch=batch, told=told)
+    took = latencies_ms(snapshot, probes, batch=goal.batch, told=told)
     points = [Point(count, curve.at(count), ms) for count, ms in zip(probes, took, strict=True)]
     return points[probes.index(chosen)], points
 

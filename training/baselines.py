@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from silverjax._extras import needs_extra
 from training.datasets.dataset import Interactions
 from training.evaluate import Batch, Ranker, rank_by_scores
 
@@ -188,10 +189,5 @@ def _implicit(module: str) -> Any:
 
 
 def _import(name: str) -> Any:
-    try:
+    with needs_extra("bench", "a comparison with ALS and BPR"):
         return importlib.import_module(name)
-    except ImportError as error:
-        raise ImportError(
-            "ALS and BPR need the package `implicit`; install the extra: "
-            'pip install "silverjax[bench]"'
-        ) from error

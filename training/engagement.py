@@ -11,6 +11,7 @@ import scipy.sparse
 from jaxtyping import Float, Int
 
 from silverjax.engagement import SECONDS_PER_DAY, Engagement, EngagementConfig
+from silverjax.quantize import quantize
 from silverjax.schema import FeatureKind, Schema
 from training.datasets.dataset import Dataset, Interactions
 
@@ -159,16 +160,19 @@ def engagement_of(dataset: Dataset, config: EngagementConfig) -> Engagement:
         [_co_choices(dataset.interactions, dataset.schema, config), content[:, None]], axis=1
     )
     totals, first = daily_totals(dataset.interactions, items=dataset.schema.items, days=config.days)
-    return Engagement(jnp.asarray(vectors), jnp.asarray(totals), jnp.int32(first))
+    return Engagement.of(vectors, totals, first_day=first)
 
 
 def with_co_choices(
-    engagement: Engagement, interactions: Interactions, schema: Schema, config: EngagementConfig
+    known: Engagement, interactions: Interactions, schema: Schema, config: EngagementConfig
 ) -> Engagement:
     """The same engagement with the co-choice vectors of other interactions."""
-    vectors = _co_choices(interactions, schema, config)
+    codes, scales = quantize(jnp.asarray(_co_choices(interactions, schema, config)))
+    ways = slice(0, codes.shape[1])
     return dataclasses.replace(
-        engagement, vectors=engagement.vectors.at[:, : vectors.shape[1]].set(vectors)
+        known,
+        vectors=known.vectors.at[:, ways].set(codes),
+        scales=known.scales.at[:, ways].set(scales),
     )
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from silverjax._plain import config_from_json
 from silverjax.config import RetrieverConfig
+from silverjax.replace_file import replace_text
 from training.config import TrainConfig
 from training.datasets import Dataset, load
 from training.loop import train
@@ -111,7 +112,4 @@ def _keep(run: Run, folder: Path) -> None:
                 "use another folder, or delete it"
             )
         return
-    folder.mkdir(parents=True, exist_ok=True)
-    aside = file.with_suffix(".partial")
-    aside.write_text(json.dumps(dataclasses.asdict(run), indent=1))
-    aside.replace(file)
+    replace_text(file, json.dumps(dataclasses.asdict(run), indent=1))

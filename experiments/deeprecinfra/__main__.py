@@ -25,7 +25,8 @@ from experiments.deeprecinfra.report import headline, markdown, plot, summary
 from experiments.deeprecinfra.schedulers import SCHEDULERS
 from experiments.deeprecinfra.study import Cell, run, situations
 from experiments.deeprecinfra.workload import LEVELS
-from experiments.results import FOLDER, Cache, write_result, write_text
+from experiments.results import FOLDER, Cache, write_result
+from silverjax.replace_file import replace_text
 
 
 @dataclasses.dataclass(frozen=True)
@@ -122,7 +123,7 @@ def main(study: Study) -> list[Cell]:
         headline=None if study.quick else headline(found, machine),
     )
     plot(study.folder / f"{name}.png", found, title=f"Queries per second over static, {machine}")
-    write_text(study.folder / f"{name}.md", text)
+    replace_text(study.folder / f"{name}.md", text)
     console.print(f"written to {study.folder}/{name}.json, .md and .png")
     return cells
 

@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from experiments.results import provenance, write_text
+from experiments.results import provenance
 from serving.load.workload import LARGEST
+from silverjax.replace_file import replace_text
 
 _LEAST, _MOST = 16, 1_000  # what a profile must reach down and up to
 _KINDS = ("published", "derived", "measured")
@@ -114,7 +115,7 @@ class Machine:
 def save(path: pathlib.Path, profiles: list[Profile]) -> None:
     """Writes measured profiles with machine, versions and commit."""
     found = [dataclasses.asdict(profile) for profile in profiles]
-    write_text(path, json.dumps({**provenance(), "profiles": found}, indent=1) + "\n")
+    replace_text(path, json.dumps({**provenance(), "profiles": found}, indent=1) + "\n")
 
 
 def load(path: pathlib.Path) -> dict[str, Profile]:

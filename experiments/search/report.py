@@ -30,7 +30,9 @@ class Figure:
         low: Lower quartile of the rounds.
         high: Upper quartile.
         bytes: Of the index.
-        scanned: Items scored per query, where that is known.
+        bandwidth: Part of the machine's copy bandwidth that the bytes it must read came to, where
+            they are known.
+        int8: Part of the machine's int8 operations, likewise.
     """
 
     method: str
@@ -42,13 +44,23 @@ class Figure:
     low: float | None = None
     high: float | None = None
     bytes: int | None = None
-    scanned: int | None = None
+    bandwidth: float | None = None
+    int8: float | None = None
 
     @classmethod
-    def of(cls, setting: Setting, target: float, batch: int, speeds: np.ndarray) -> Figure:
-        """From the queries per second of each round."""
+    def of(
+        cls,
+        setting: Setting,
+        target: float,
+        batch: int,
+        speeds: np.ndarray,
+        *,
+        shares: tuple[float, float | None] | None = None,
+    ) -> Figure:
+        """From the queries per second of each round, and the parts of the machine's ceilings."""
         variant = setting.variant
         low, median, high = np.percentile(speeds, (25, 50, 75)).tolist()
+        bandwidth, int8 = shares or (None, None)
         return cls(
             method=variant.method,
             target=target,
@@ -59,7 +71,8 @@ class Figure:
             low=low,
             high=high,
             bytes=variant.bytes,
-            scanned=variant.scanned(setting.value) if variant.scanned else None,
+            bandwidth=bandwidth,
+            int8=int8,
         )
 
     @classmethod
@@ -124,7 +137,15 @@ def print_figures(
         leads = [lead(here, target, batch) for batch in batches]
         table.add_section()
         table.add_row("ours / best peer", *("-" if x is None else f"{x:.2f}" for x in leads))
+        own = {one.batch: one for one in here if one.method == OURS}
+        table.add_row("copy bandwidth", *(_share(own, batch, "bandwidth") for batch in batches))
+        table.add_row("int8 peak", *(_share(own, batch, "int8") for batch in batches))
         console.print(table)
+
+
+def _share(own: dict[int | None, Figure], batch: int, ceiling: str) -> str:
+    share = getattr(own[batch], ceiling) if batch in own else None
+    return "-" if share is None else f"{share:.0%}"
 
 
 def _threads(count: int) -> str:

@@ -14,6 +14,7 @@ import numpy as np
 import silverjax
 from experiments.results import fingerprint
 from experiments.search.data import Corpus
+from experiments.search.machine import Work
 from experiments.search.store import Store, load_item_index, save_item_index
 from silverjax.item_index import ItemCache, ItemIndex
 
@@ -41,7 +42,8 @@ class Variant:
         most: Its highest value.
         run: Makes the search of one value of the knob.
         bytes: Of the index, in memory.
-        scanned: Items that one query scores at a value of the knob, where that is known.
+        work: What a call with these queries cannot do without at a value of the knob, where that
+            is known.
     """
 
     method: str
@@ -51,7 +53,7 @@ class Variant:
     most: int
     run: Callable[[int], Run]
     bytes: int
-    scanned: Callable[[int], int] | None = None
+    work: Callable[[int, np.ndarray], Work] | None = None
 
 
 def silver_variants(
@@ -90,5 +92,21 @@ def _variant(index: ItemIndex, label: str, k: int, rescore: float | None) -> Var
         most=index.clusters,
         run=run,
         bytes=sum(index.nbytes().values()),
-        scanned=lambda probes: probes * index.slots_per_cluster,
+        work=functools.partial(_work, index, k, rescore),
     )
+
+
+def _work(
+    index: ItemIndex, k: int, rescore: float | None, probes: int, queries: np.ndarray
+) -> Work:
+    """Codes and scales of the probed clusters once each, all centroids, and what is rescored."""
+    centroids = np.asarray(index.centroids)
+    live = np.asarray(index.rows >= 0).sum(axis=1)
+    affinity = queries @ centroids[:, : queries.shape[1]].T
+    probed = np.argpartition(-affinity, probes - 1, axis=1)[:, :probes]
+    width = index.codes.shape[2]
+    moved = live[np.unique(probed)].sum() * (width + index.scales.dtype.itemsize)
+    moved += centroids.nbytes
+    if rescore is not None:
+        moved += len(queries) * round(k * rescore) * queries.itemsize * queries.shape[1]
+    return Work(bytes=float(moved), operations=2.0 * width * float(live[probed].sum()))

@@ -126,11 +126,8 @@ def _engagement(study: Study, rng: np.random.Generator) -> Engagement:
     sizes = study.config().engagement
     vectors = rng.standard_normal((study.items, ALIKE, sizes.width), np.float32)
     choices = rng.poisson(0.3, (sizes.days + 1, study.items)).astype(np.int32)
-    return Engagement(
-        vectors=jnp.asarray(vectors / sizes.width**0.5),
-        totals=jnp.asarray(np.cumsum(choices, axis=0, dtype=np.int32)),
-        first_day=jnp.int32(0),
-    )
+    totals = np.cumsum(choices, axis=0, dtype=np.int32)
+    return Engagement.of(vectors / np.float32(sizes.width**0.5), totals, first_day=0)
 
 
 def _nobody(study: Study) -> Users:

@@ -89,6 +89,8 @@ TESTS = {
     "small": Spec(clusters=5, rows=9, words=2, queries=4, probes=3),
     "ragged_tile": Spec(clusters=9, rows=12, words=7, queries=3, probes=37, terms=4),
     "whole_corpus": Spec(clusters=11, rows=6, words=1, queries=3, probes=None, terms=1),
+    "two_tiles": Spec(clusters=70, rows=40, words=34, queries=3, probes=None),
+    "two_registers": Spec(clusters=3, rows=5, words=20, queries=2, probes=4),
     "wide_cluster": Spec(clusters=3, rows=5, words=130, queries=2, probes=4),
     "deep_program": Spec(4, 20, 3, queries=16, probes=5, leaves=24, terms=3, tokens=64),
 }

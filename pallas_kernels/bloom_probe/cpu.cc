@@ -1,4 +1,5 @@
 // `bloom_probe` for the CPU.
+#include <algorithm>
 #include <vector>
 
 #include "native/ffi.h"
@@ -7,10 +8,46 @@
 namespace silver {
 namespace {
 
-// Queries whose programs run over one cluster while its bit rows are in the cache.
-constexpr int64_t kQueries = 32;
+// Bytes of bit rows that stay in a core's cache while one program after the other runs over them.
+constexpr int64_t kCached = 256 << 10;
+// Words that come from memory together, and how many are read in vain rather than passed over.
+constexpr int64_t kLine = 16, kGap = 128;
 // Words of answer worth waking another thread for.
 constexpr int64_t kWordsPerThread = 1 << 14;
+
+// Words of a cluster that follow each other.
+struct Words {
+  int64_t first, end;
+};
+
+// What the programs read of each cluster, row 0 with it, ascending.
+std::vector<Words> read_by_any(const std::vector<Program>& programs, int64_t rows, int64_t width) {
+  std::vector<bool> read(rows);
+  read[0] = true;
+  for (const Program& one : programs) {
+    for (const int32_t row : one.rows) read[row] = true;
+  }
+  std::vector<Words> found;
+  for (int64_t row = 0; row < rows; ++row) {
+    if (!read[row]) continue;
+    if (found.empty() || row * width - found.back().end > kGap) found.push_back({row * width, 0});
+    found.back().end = (row + 1) * width;
+  }
+  return found;
+}
+
+// Reads the words of some clusters into the cache. Of rows that lie apart the CPU foresees little,
+// and it drops prefetches that come by the hundred; loads it cannot.
+void bring(const std::vector<Words>& read, const uint32_t* words, int64_t clusters,
+           int64_t cluster_words) {
+  for (int64_t c = 0; c < clusters; ++c, words += cluster_words) {
+    for (const Words& some : read) {
+      for (int64_t w = some.first; w < some.end; w += kLine) {
+        static_cast<void>(*static_cast<const volatile uint32_t*>(words + w));
+      }
+    }
+  }
+}
 
 ffi::Error bloom_probe(ffi::ThreadPool pool, Array<ffi::U32, 3> words, Array<ffi::S32, 3> rows,
                        Array<ffi::S32, 2> modes, Array<ffi::S32, 2> program,
@@ -31,20 +68,32 @@ ffi::Error bloom_probe(ffi::ThreadPool pool, Array<ffi::U32, 3> words, Array<ffi
   const Threads threads = threads_of(pool);
   const int64_t useful = std::clamp<int64_t>(B * N * W / kWordsPerThread, 1, threads.count);
   const int64_t tasks = useful == 1 ? 1 : std::min<int64_t>(N, 4 * useful);
+  const std::vector<Words> read = read_by_any(programs, R, W);
+  const int64_t together = std::max<int64_t>(1, kCached / (R * W * 4));
   auto body = [&](int64_t task) {
     const int64_t end = N * (task + 1) / tasks;
-    for (int64_t b0 = 0; b0 < B; b0 += kQueries) {
-      for (int64_t n = N * task / tasks; n < end; ++n) {
-        for (int64_t b = b0; b < std::min(B, b0 + kQueries); ++b) {
-          const int64_t c = all ? n : clusters.typed_data()[b * N + n];
-          uint32_t* to = out->typed_data() + (b * N + n) * W;
-          if (c < 0 || c >= C) {
-            std::fill(to, to + W, 0u);
-            continue;
-          }
+    for (int64_t first = N * task / tasks; first < end; first += together) {
+      const int64_t count = std::min(together, end - first);
+      const uint32_t* clusters_at = words.typed_data() + first * R * W;
+      if (all) bring(read, clusters_at, count, R * W);
+      for (int64_t b = 0; b < B; ++b) {
+        uint32_t* to = out->typed_data() + (b * N + first) * W;
+        auto evaluate = [&](const uint32_t* from, int64_t some, uint32_t* into) {
           const Program& one = programs[b];
           kernels->evaluate(one.steps.data(), static_cast<int64_t>(one.steps.size()),
-                            one.rows.data(), words.typed_data() + c * R * W, W, to);
+                            one.rows.data(), from, some, R, W, into);
+        };
+        if (all) {
+          evaluate(clusters_at, count, to);
+          continue;
+        }
+        for (int64_t n = first; n < first + count; ++n, to += W) {
+          const int64_t c = clusters.typed_data()[b * N + n];
+          if (c >= 0 && c < C) {
+            evaluate(words.typed_data() + c * R * W, 1, to);
+          } else {
+            std::fill(to, to + W, 0u);
+          }
         }
       }
     }

@@ -1,4 +1,4 @@
-"""`bloom_probe` in C++ for the CPU: a program runs over 16 words at a time, in registers."""
+"""`bloom_probe` in C++ for the CPU: a program runs over up to 64 words at a time, in registers."""
 
 from __future__ import annotations
 

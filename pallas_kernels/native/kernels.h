@@ -46,6 +46,13 @@ struct Job {
   uint32_t passed;  // out: slots of `mask` that score `threshold` or more
 };
 
+// Rows of `groups` codes of `dim` bytes each, a scale for each code.
+struct CodeTable {
+  const int8_t* codes;  // [rows, groups, dim]
+  const float* scales;  // [rows, groups]
+  int64_t rows, groups, dim;
+};
+
 struct Kernels {
   const char* name;
 
@@ -82,9 +89,10 @@ struct Kernels {
   // Sorts different numbers by counting those that are smaller.
   void (*rank_sort)(const uint64_t* in, int64_t count, uint64_t* out);
 
-  // Runs a program over the bit rows of a cluster ([rows, width] at `words`) and ANDs row 0.
+  // Runs a program over the bit rows of clusters ([clusters, bit_rows, width] at `words`) and ANDs
+  // row 0; writes [clusters, width].
   void (*evaluate)(const Step* steps, int64_t count, const int32_t* rows, const uint32_t* words,
-                   int64_t width, uint32_t* out);
+                   int64_t clusters, int64_t bit_rows, int64_t width, uint32_t* out);
 
   // The bits that it admits in each of the clusters ([clusters, bit_rows, width] at `words`; of the
   // last word only those of `last`). Returns how many bits row 0 has where it admits none.
@@ -96,6 +104,11 @@ struct Kernels {
   // expected to score over `least`.
   void (*expect)(const float* affinity, const float* spread, const int32_t* counts, int64_t clusters,
                  float least, const int32_t* tail, int32_t* expected);
+
+  // out[(g * count_v + v) * stride + i] = (code g of row rows[i] . vectors[g, v]) * its scale, and 0
+  // for rows outside the table; `vectors` is [groups, count_v, dim].
+  void (*gather_dot)(const CodeTable& table, const int32_t* rows, int64_t count,
+                     const float* vectors, int64_t count_v, float* out, int64_t stride);
 };
 
 extern const Kernels kPortable;

@@ -137,11 +137,34 @@ void score_picked(const int8_t* codes, int64_t dim, const float* scales, const u
   finish(dots, own, job, scores);
 }
 
+float float_dot(const int8_t* code, const float* vector, int64_t dim) {
+  __m256 low = _mm256_setzero_ps(), high = low;
+  int64_t d = 0;
+  for (; d + kLanes <= dim; d += kLanes) {
+    const __m128i bytes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(code + d));
+    const __m256 a = _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(bytes));
+    const __m256 b = _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_unpackhi_epi64(bytes, bytes)));
+    low = _mm256_add_ps(low, _mm256_mul_ps(a, _mm256_loadu_ps(vector + d)));
+    high = _mm256_add_ps(high, _mm256_mul_ps(b, _mm256_loadu_ps(vector + d + kLanes / 2)));
+  }
+  if (d < dim) {
+    float lane[kLanes];
+    _mm256_storeu_ps(lane, low);
+    _mm256_storeu_ps(lane + kLanes / 2, high);
+    return total_of(lane, code + d, vector + d, dim - d);
+  }
+  const __m256 eight = _mm256_add_ps(low, high);
+  __m128 four = _mm_add_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps(eight, 1));
+  four = _mm_add_ps(four, _mm_movehl_ps(four, four));
+  return _mm_cvtss_f32(_mm_add_ss(four, _mm_movehdup_ps(four)));
+}
+
 }  // namespace
 
 const Kernels kAvx2 = {
     "avx2", scratch_bytes, score,     score_picked,       append,          append_values,
     split,    compact,       rank_sort, evaluate<Register>, count<Register>, expect,
+    gather_dot<float_dot>,
 };
 
 }  // namespace silver

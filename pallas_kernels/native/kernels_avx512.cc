@@ -320,11 +320,31 @@ int64_t compact(float* scores, uint32_t* keys, int64_t count, int32_t least) {
   return kept;
 }
 
+float float_dot(const int8_t* code, const float* vector, int64_t dim) {
+  __m512 sum = _mm512_setzero_ps();
+  int64_t d = 0;
+  for (; d + kLanes <= dim; d += kLanes) {
+    const __m128i bytes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(code + d));
+    const __m512 floats = _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(bytes));
+    sum = _mm512_add_ps(sum, _mm512_mul_ps(floats, _mm512_loadu_ps(vector + d)));
+  }
+  if (d < dim) {
+    float lane[kLanes];
+    _mm512_storeu_ps(lane, sum);
+    return total_of(lane, code + d, vector + d, dim - d);
+  }
+  const __m256 eight = _mm256_add_ps(_mm512_castps512_ps256(sum), _mm512_extractf32x8_ps(sum, 1));
+  __m128 four = _mm_add_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps(eight, 1));
+  four = _mm_add_ps(four, _mm_movehl_ps(four, four));
+  return _mm_cvtss_f32(_mm_add_ss(four, _mm_movehdup_ps(four)));
+}
+
 }  // namespace
 
 const Kernels kAvx512 = {
     "avx512", scratch_bytes, score,     score_picked,       append,          append_values,
     split,    compact,       rank_sort, evaluate<Register>, count<Register>, expect,
+    gather_dot<float_dot>,
 };
 
 }  // namespace silver

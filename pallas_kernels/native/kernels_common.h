@@ -66,9 +66,50 @@ void rank_sort(const uint64_t* in, int64_t count, uint64_t* out) {
   }
 }
 
-// Register is a run of consecutive words: load, store, &, |, ~ and the two constants.
+// Register is some consecutive words: load, store, &, |, ~ and the two constants. Two that follow
+// each other are a Register again, so that a program is read once for as many words as the CPU can
+// hold; the first of them is full. Members, not an array, which GCC would keep in memory.
+template <class First, class Second>
+struct Joined {
+  static constexpr int kWords = First::kWords + Second::kWords;
+  First first;
+  Second second;
+  static Joined load(const uint32_t* at, int64_t left) {
+    return {First::load(at, First::kWords), Second::load(at + First::kWords, left - First::kWords)};
+  }
+  void store(uint32_t* at, int64_t left) const {
+    first.store(at, First::kWords);
+    second.store(at + First::kWords, left - First::kWords);
+  }
+  static Joined ones() { return {First::ones(), Second::ones()}; }
+  static Joined zeros() { return {First::zeros(), Second::zeros()}; }
+  Joined operator&(const Joined& o) const { return {first & o.first, second & o.second}; }
+  Joined operator|(const Joined& o) const { return {first | o.first, second | o.second}; }
+  Joined operator~() const { return {~first, ~second}; }
+};
+
+// Calls body<Some>(at) for each of the registers, one or joined, that cover `width` words.
+template <class One, class Body>
+void in_registers(int64_t width, const Body& body) {
+  using Two = Joined<One, One>;
+  using Three = Joined<Two, One>;
+  using Four = Joined<Three, One>;
+  for (int64_t at = 0; at < width; at += Four::kWords) {
+    const int64_t left = width - at;
+    if (left <= One::kWords) {
+      body.template operator()<One>(at);
+    } else if (left <= Two::kWords) {
+      body.template operator()<Two>(at);
+    } else if (left <= Three::kWords) {
+      body.template operator()<Three>(at);
+    } else {
+      body.template operator()<Four>(at);
+    }
+  }
+}
+
 template <class Register>
-Register leaf_bits(const Step& step, const int32_t* rows, const uint32_t* words, int64_t width,
+[[gnu::always_inline]] inline Register leaf_bits(const Step& step, const int32_t* rows, const uint32_t* words, int64_t width,
                    int64_t at, int64_t left) {
   constexpr int kRows = 0, kComplement = 1, kOnes = 2;
   if (step.mode != kRows && step.mode != kComplement) {
@@ -83,8 +124,9 @@ Register leaf_bits(const Step& step, const int32_t* rows, const uint32_t* words,
 
 // The words from `at` on, a register of them, that a program and row 0 admit.
 template <class Register>
-Register admitted(const Step* steps, int64_t count, const int32_t* rows, const uint32_t* words,
-                  int64_t width, int64_t at) {
+[[gnu::always_inline]] inline Register admitted(const Step* steps, int64_t count,
+                                                const int32_t* rows, const uint32_t* words,
+                                                int64_t width, int64_t at) {
   const int64_t left = width - at;
   Register below[kStackDepth + 1];
   Register top = Register::ones();
@@ -115,10 +157,13 @@ Register admitted(const Step* steps, int64_t count, const int32_t* rows, const u
 
 template <class Register>
 void evaluate(const Step* steps, int64_t count, const int32_t* rows, const uint32_t* words,
-              int64_t width, uint32_t* out) {
-  for (int64_t at = 0; at < width; at += Register::kWords) {
-    admitted<Register>(steps, count, rows, words, width, at).store(out + at, width - at);
-  }
+              int64_t clusters, int64_t bit_rows, int64_t width, uint32_t* out) {
+  in_registers<Register>(width, [&]<class Some>(int64_t at) {
+    for (int64_t c = 0; c < clusters; ++c) {
+      admitted<Some>(steps, count, rows, words + c * bit_rows * width, width, at)
+          .store(out + c * width + at, width - at);
+    }
+  });
 }
 
 inline int32_t bits_of(const uint32_t* words, int64_t width, uint32_t last) {
@@ -141,13 +186,12 @@ int64_t count(const Step* steps, int64_t step_count, const int32_t* rows, int64_
       __builtin_prefetch(later);
     }
     int32_t found = 0;
-    for (int64_t at = 0; at < width; at += Register::kWords) {
-      uint32_t some[Register::kWords];
+    in_registers<Register>(width, [&]<class Some>(int64_t at) {
+      uint32_t some[Some::kWords];
       const int64_t left = width - at;
-      admitted<Register>(steps, step_count, rows, words, width, at).store(some, left);
-      found += left > Register::kWords ? bits_of(some, Register::kWords, ~0u)
-                                       : bits_of(some, left, last);
-    }
+      admitted<Some>(steps, step_count, rows, words, width, at).store(some, left);
+      found += left > Some::kWords ? bits_of(some, Some::kWords, ~0u) : bits_of(some, left, last);
+    });
     counts[c] = found;
     if (!found) live += bits_of(words, width, last);
   }
@@ -163,6 +207,51 @@ void expect(const float* affinity, const float* spread, const int32_t* counts, i
     step = step < kHigh ? step : kHigh;
     const int32_t slots = counts[c] < kCounted ? counts[c] : kCounted;
     expected[c] = slots * tail[static_cast<int32_t>(step) + kTailEnd];
+  }
+}
+
+// An inner product of codes and floats is summed in so many lanes, which are then halved until one
+// is left. Every instruction set adds in this order, and multiplies and adds in two steps, so all
+// give the same bits.
+constexpr int kLanes = 16;
+
+// Adds the `count` (at most kLanes) products that are left over, and all lanes to one.
+inline float total_of(float* lane, const int8_t* code, const float* vector, int64_t count) {
+  for (int64_t l = 0; l < count; ++l) lane[l] += static_cast<float>(code[l]) * vector[l];
+  for (int half = kLanes / 2; half; half /= 2) {
+    for (int l = 0; l < half; ++l) lane[l] += lane[l + half];
+  }
+  return lane[0];
+}
+
+template <float (*dot)(const int8_t* code, const float* vector, int64_t dim)>
+void gather_dot(const CodeTable& table, const int32_t* rows, int64_t count, const float* vectors,
+                int64_t count_v, float* out, int64_t stride) {
+  // A row is far from the one before it: this many are asked for ahead.
+  constexpr int64_t kRowsAhead = 8, kBytes = 64;
+  const int64_t width = table.groups * table.dim;
+  const auto known = [&](int64_t i) { return rows[i] >= 0 && rows[i] < table.rows; };
+  for (int64_t i = -kRowsAhead; i < count; ++i) {
+    if (i + kRowsAhead < count && known(i + kRowsAhead)) {
+      const int64_t row = rows[i + kRowsAhead];
+      for (int64_t d = 0; d < width; d += kBytes) {
+        __builtin_prefetch(table.codes + row * width + d);
+      }
+      __builtin_prefetch(table.scales + row * table.groups);
+    }
+    if (i < 0) continue;
+    if (!known(i)) {
+      for (int64_t v = 0; v < table.groups * count_v; ++v) out[v * stride + i] = 0;
+      continue;
+    }
+    for (int64_t g = 0; g < table.groups; ++g) {
+      const int64_t at = rows[i] * table.groups + g;
+      for (int64_t v = g * count_v; v < (g + 1) * count_v; ++v) {
+        out[v * stride + i] =
+            dot(table.codes + at * table.dim, vectors + v * table.dim, table.dim) *
+            table.scales[at];
+      }
+    }
   }
 }
 

@@ -50,11 +50,21 @@ void score(const Rows& rows, const float* scales, Job* jobs, int count, uint8_t*
   }
 }
 
+float float_dot(const int8_t* code, const float* vector, int64_t dim) {
+  float lane[kLanes] = {};
+  int64_t d = 0;
+  for (; d + kLanes <= dim; d += kLanes) {
+    for (int l = 0; l < kLanes; ++l) lane[l] += static_cast<float>(code[d + l]) * vector[d + l];
+  }
+  return total_of(lane, code + d, vector + d, dim - d);
+}
+
 }  // namespace
 
 const Kernels kPortable = {
     "portable", scratch_bytes, score,     score_picked,       append,          append_values,
     split,    compact,       rank_sort, evaluate<Register>, count<Register>, expect,
+    gather_dot<float_dot>,
 };
 
 }  // namespace silver

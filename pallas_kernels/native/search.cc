@@ -226,7 +226,7 @@ class Scan {
       if (search_.plan) {
         const Program& program = programs_[q];
         kernels_.evaluate(program.steps.data(), static_cast<int64_t>(program.steps.size()),
-                          program.rows.data(), words, W, own);
+                          program.rows.data(), words, /*clusters=*/1, search_.R, W, own);
       } else {
         std::memcpy(own, words, W * sizeof *own);
       }

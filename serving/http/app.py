@@ -10,34 +10,36 @@ from starlette.routing import Route
 from serving.http.admin import Admin
 from serving.http.endpoint import Endpoint, Guard, Handler
 from serving.http.front import Front, not_found
+from serving.http.live_stream import LiveStream
+from serving.http.page import Page
 from serving.security import Operation
 
 Routes = Iterable[tuple[str, str, Operation, Handler]]
 
+_VERSION = "/versions/{version}"
 OPEN, INFER, METRICS = Operation.OPEN, Operation.INFER, Operation.METRICS
 
 
-def data_app(front: Front, guard: Guard) -> Starlette:
+def data_app(front: Front, live: LiveStream, page: Page, guard: Guard) -> Starlette:
     """The data port: everything but changing what is served."""
-    model = "/v2/models/{model}"
     return _app(
         guard,
         [
+            ("GET", "/", OPEN, page.index),
+            ("GET", "/page/{name}", OPEN, page.file),
             ("POST", "/v1/recommend", INFER, front.recommend),
-            ("POST", f"{model}/infer", INFER, front.infer),
-            ("POST", f"{model}/versions/{{version}}/infer", INFER, front.infer),
+            ("POST", "/v1/explain", INFER, front.explain),
+            ("GET", "/v1/examples", INFER, front.examples),
+            ("GET", "/v1/live", METRICS, live.figures),
             ("GET", "/v2", INFER, front.server_metadata),
             ("GET", "/v2/health/live", OPEN, front.live),
             ("GET", "/v2/health/ready", OPEN, front.ready),
             ("GET", "/v2/models/stats", METRICS, front.model_statistics),
-            ("GET", f"{model}", INFER, front.model_metadata),
-            ("GET", f"{model}/versions/{{version}}", INFER, front.model_metadata),
-            ("GET", f"{model}/config", INFER, front.model_config),
-            ("GET", f"{model}/versions/{{version}}/config", INFER, front.model_config),
-            ("GET", f"{model}/ready", OPEN, front.model_ready),
-            ("GET", f"{model}/versions/{{version}}/ready", OPEN, front.model_ready),
-            ("GET", f"{model}/stats", METRICS, front.model_statistics),
-            ("GET", f"{model}/versions/{{version}}/stats", METRICS, front.model_statistics),
+            *_of_model("POST", "/infer", INFER, front.infer),
+            *_of_model("GET", "", INFER, front.model_metadata),
+            *_of_model("GET", "/config", INFER, front.model_config),
+            *_of_model("GET", "/ready", OPEN, front.model_ready),
+            *_of_model("GET", "/stats", METRICS, front.model_statistics),
             ("POST", "/v2/repository/index", INFER, front.repository_index),
             ("GET", "/healthz", OPEN, front.health),
             ("GET", "/livez", OPEN, front.live),
@@ -58,6 +60,12 @@ def admin_app(admin: Admin, guard: Guard) -> Starlette:
             ("POST", "/v1/rollback", Operation.ADMIN, admin.rollback),
         ],
     )
+
+
+def _of_model(method: str, path: str, operation: Operation, handler: Handler) -> Routes:
+    """The address of an operation on the model, and on one version of it."""
+    model = "/v2/models/{model}"
+    return [(method, at + path, operation, handler) for at in (model, model + _VERSION)]
 
 
 def _app(guard: Guard, routes: Routes) -> Starlette:

@@ -8,7 +8,8 @@ from typing import Any
 from starlette.responses import Response
 
 from serving.answered import Answered
-from serving.http import json_api
+from serving.examples import examples_of
+from serving.http import explain_api, json_api
 from serving.http.endpoint import JSON, Call, json_response
 from serving.http.openapi import openapi
 from serving.metrics import Metrics
@@ -45,6 +46,23 @@ class Front:
         body = json_api.encode(answered, batch=batch)
         self.metrics.answered(answered, time.perf_counter() - started)
         return Response(body, headers=timing(answered), media_type=JSON)
+
+    async def explain(self, call: Call) -> Response:
+        """`POST /v1/explain`."""
+        request = explain_api.decode(call.body)
+        try:
+            explanation = await self.service.explain(
+                json_api.query_of(request, self.model.default_k),
+                request.item,
+                timeout=None if request.timeout_ms is None else request.timeout_ms / 1e3,
+            )
+        except NotImplementedError as error:
+            raise Refused(404, str(error)) from None
+        return Response(explain_api.encode(explanation), media_type=JSON)
+
+    async def examples(self, call: Call) -> Response:
+        """`GET /v1/examples`: what can be asked of the version that serves."""
+        return json_response(examples_of(self.model.engine))
 
     async def infer(self, call: Call) -> Response:
         """`POST /v2/models/{model}/infer`."""

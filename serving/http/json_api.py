@@ -22,7 +22,7 @@ _Weights = Annotated[
 ]
 
 
-_Timeout = Annotated[
+Timeout = Annotated[
     Annotated[float, msgspec.Meta(gt=0)] | None,
     msgspec.Meta(description="Milliseconds until the answer must be there."),
 ]
@@ -54,7 +54,7 @@ class Row(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
 class RecommendRequest(Row, frozen=True):
     """One query, and how long and how urgently it may wait."""
 
-    timeout_ms: _Timeout = None
+    timeout_ms: Timeout = None
     priority: _Priority = 0
 
 
@@ -62,7 +62,7 @@ class BatchRequest(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     """Several queries, answered together by one version of the snapshot."""
 
     requests: Annotated[list[Row], msgspec.Meta(min_length=1)]
-    timeout_ms: _Timeout = None
+    timeout_ms: Timeout = None
     priority: _Priority = 0
 
 
@@ -121,18 +121,20 @@ def decode(body: bytes) -> RecommendRequest | BatchRequest:
 def queries_of(request: RecommendRequest | BatchRequest, default_k: int) -> list[Query]:
     """One query a row."""
     rows: Sequence[Row] = [request] if isinstance(request, Row) else request.requests
-    return [
-        Query(
-            user=row.user,
-            where=row.where,
-            weights=row.weights if isinstance(row.weights, str) else weights_text(row.weights),
-            exclude=row.exclude,
-            exclude_seen=row.exclude_seen,
-            k=default_k if row.k is None else row.k,
-            allow_unknown=True,
-        )
-        for row in rows
-    ]
+    return [query_of(row, default_k) for row in rows]
+
+
+def query_of(row: Row, default_k: int) -> Query:
+    """One row as the service takes it."""
+    return Query(
+        user=row.user,
+        where=row.where,
+        weights=row.weights if isinstance(row.weights, str) else weights_text(row.weights),
+        exclude=row.exclude,
+        exclude_seen=row.exclude_seen,
+        k=default_k if row.k is None else row.k,
+        allow_unknown=True,
+    )
 
 
 def weights_text(weights: Mapping[str, float]) -> str:

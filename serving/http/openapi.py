@@ -7,7 +7,12 @@ from typing import Any
 import msgspec
 
 from serving.config import ServiceConfig
+from serving.examples import Examples
+from serving.explain import Explanation
 from serving.http import json_api
+from serving.http.explain_api import ExplainRequest
+from serving.http.live_stream import EVENT_STREAM
+from serving.live import History
 from silverjax import __version__
 
 _REF = "#/components/schemas/"
@@ -24,6 +29,9 @@ _BODY = {
 }
 
 
+_PAGE_TYPES = ("text/html", "text/css", "text/javascript", "text/plain", "image/svg+xml")
+
+
 def openapi(largest_k: int, config: ServiceConfig) -> dict[str, Any]:
     """The document.
 
@@ -31,17 +39,19 @@ def openapi(largest_k: int, config: ServiceConfig) -> dict[str, Any]:
         largest_k: Items that the serving snapshot can return.
         config: Whose limits the document states.
     """
-    requests = [json_api.RecommendRequest, json_api.BatchRequest]
-    answers = [json_api.Recommendations, json_api.BatchRecommendations]
+    requests = [json_api.RecommendRequest, json_api.BatchRequest, ExplainRequest]
+    answers = [json_api.Recommendations, json_api.BatchRecommendations, Explanation]
+    figures = [Examples, History]
     _, schemas = msgspec.json.schema_components(
-        [*requests, *answers, json_api.Error, json_api.Row], ref_template=_REF + "{name}"
+        [*requests, *answers, *figures, json_api.Error, json_api.Row], ref_template=_REF + "{name}"
     )
     lowest, highest = config.priorities
-    for name in ("RecommendRequest", "BatchRequest"):
+    for name in ("RecommendRequest", "BatchRequest", "ExplainRequest"):
         properties = schemas[name]["properties"]
-        properties["priority"] |= {"minimum": lowest, "maximum": highest}
+        if "priority" in properties:
+            properties["priority"] |= {"minimum": lowest, "maximum": highest}
         properties["timeout_ms"]["anyOf"][0]["maximum"] = 1e3 * config.longest_timeout_s
-    for name in ("RecommendRequest", "Row"):
+    for name in ("RecommendRequest", "ExplainRequest", "Row"):
         schemas[name]["properties"]["k"]["anyOf"][0]["maximum"] = largest_k
     return {
         "openapi": "3.1.0",
@@ -64,6 +74,30 @@ def openapi(largest_k: int, config: ServiceConfig) -> dict[str, Any]:
 def _paths() -> dict[str, Any]:
     model = [_parameter("model", "recommend")]
     return {
+        "/": {"get": _operation("The live page, for people.", "text/html")},
+        "/page/{name}": {
+            "parameters": [_parameter("name")],
+            "get": _operation("A file of the live page.", *_PAGE_TYPES, named=True),
+        },
+        "/v1/live": {
+            "get": _operation(
+                "The last five minutes in figures. With `Accept: text/event-stream` it goes on: "
+                "an event `history` of the same form, then an event `frame` every second.",
+                _one_of("History"),
+                EVENT_STREAM,
+                busy="As many listeners as there may be are connected.",
+            )
+        },
+        "/v1/examples": {"get": _operation("What can be asked, by example.", _one_of("Examples"))},
+        "/v1/explain": {
+            "post": _operation(
+                "Which stage keeps or drops an item for a query. Takes its turn beside the "
+                "requests; 404 where the service was not made for it.",
+                _one_of("Explanation"),
+                body=_one_of("ExplainRequest"),
+                missing="This service explains no items.",
+            )
+        },
         "/v1/recommend": {
             "post": _operation(
                 "Recommend items to one user or several.",
@@ -100,30 +134,37 @@ def _paths() -> dict[str, Any]:
         "/healthz": {"get": _operation("The state, for people.", _object())},
         "/livez": {"get": _operation("The process answers.", _object())},
         "/readyz": {"get": _ready("Warm, and not stopping.")},
-        "/metrics": {"get": _operation("Prometheus metrics.", None)},
+        "/metrics": {"get": _operation("Prometheus metrics.", "text/plain")},
         "/openapi.json": {"get": _operation("This document.", _object())},
     }
 
 
 def _operation(
     summary: str,
-    answer: dict[str, Any] | None,
-    *,
+    *answers: dict[str, Any] | str,
     body: dict[str, Any] | None = None,
     named: bool = False,
+    missing: str = "",
+    busy: str = "",
 ) -> dict[str, Any]:
     """One operation.
 
     Args:
-        answer: Schema; `None` is text.
+        answers: Schema of JSON, or another media type.
         body: Schema; `None` is no body.
-        named: It has a model's name in its path, which may be unknown.
+        named: It has a name in its path, which may be unknown.
+        missing: When else it answers 404.
+        busy: When it answers 503 although it has no body.
     """
-    content = {"text/plain": {}} if answer is None else {_JSON: {"schema": answer}}
+    content: dict[str, Any] = {
+        one if isinstance(one, str) else _JSON: {} if isinstance(one, str) else {"schema": one}
+        for one in answers
+    }
     if body is not None and named:
         content["application/octet-stream"] = {}
-    errors = _USUAL | (_BODY if body is not None else {})
-    errors |= {"404": "No such model or version."} if named else {}
+    errors = _USUAL | (_BODY if body is not None else {}) | ({"503": busy} if busy else {})
+    if named or missing:
+        errors |= {"404": missing or "There is nothing of that name."}
     error = {_JSON: {"schema": {"$ref": _REF + "Error"}}}
     operation: dict[str, Any] = {
         "summary": summary,
@@ -144,8 +185,8 @@ def _ready(summary: str) -> dict[str, Any]:
     return operation
 
 
-def _parameter(name: str, example: str) -> dict[str, Any]:
-    schema = {"type": "string", "enum": [example]}
+def _parameter(name: str, *values: str) -> dict[str, Any]:
+    schema = {"type": "string", "enum": [*values]} if values else {"type": "string"}
     return {"name": name, "in": "path", "required": True, "schema": schema}
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+from collections.abc import Callable
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -42,10 +43,14 @@ class Exchange:
     Attributes:
         task: Of the request that is being answered; set by who answers it.
         gone: The client closed the connection.
+        abort: Closes it from this side, with whatever is still to be sent.
     """
 
     task: asyncio.Task[Any] | None = None
     gone = False
+
+    def __init__(self, abort: Callable[[], None] = lambda: None) -> None:
+        self.abort = abort
 
 
 def limited_protocol(limits: Limits) -> type[HttpToolsProtocol]:
@@ -57,7 +62,7 @@ def limited_protocol(limits: Limits) -> type[HttpToolsProtocol]:
 
         def connection_made(self, transport: Any) -> None:
             super().connection_made(transport)
-            self._exchange = Exchange()
+            self._exchange = Exchange(transport.abort)
             if len(self.connections) > limits.connections:
                 transport.abort()
                 return

@@ -77,10 +77,16 @@ def show(outcomes: Outcomes, target_s: float, title: str) -> Table:
 
 
 def load_command(url: str, load: Load) -> None:
-    """Runs, shows and reports a load."""
+    """Runs, shows and reports a load.
+
+    Raises:
+        ConnectionError: Nothing answered at all.
+    """
     console = Console()
     outcomes = asyncio.run(run_load(url, load, console=console))
     console.print(show(outcomes, load.target_ms / 1e3, f"{url}: {load.profile}, {load.sizes}"))
+    if not (outcomes.statuses > 0).any():
+        raise ConnectionError(f"nothing answered at {url}; is the service up? (silverjax serve)")
     if load.out is not None:
         for path in write_report(load.out, outcomes, load.target_ms / 1e3):
             console.print(f"written to {path}")

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from serving.load.driver import Outcomes
+from silverjax.replace_file import replace_text
 
 QUANTILES = (0.5, 0.95, 0.99, 0.999)
 
@@ -65,13 +66,10 @@ def timeline(outcomes: Outcomes, target_s: float) -> list[dict[str, Any]]:
 
 def write_report(folder: pathlib.Path, outcomes: Outcomes, target_s: float) -> list[pathlib.Path]:
     """Writes `load.json` and `load.png` into a folder."""
-    folder.mkdir(parents=True, exist_ok=True)
     by_second = timeline(outcomes, target_s)
     document = {"summary": summary(outcomes, target_s), "timeline": by_second}
     text, chart = folder / "load.json", folder / "load.png"
-    aside = folder / ".load.json"
-    aside.write_text(json.dumps(document, indent=1) + "\n")
-    aside.replace(text)
+    replace_text(text, json.dumps(document, indent=1) + "\n")
     _plot(chart, by_second, target_s)
     return [text, chart]
 

@@ -8,9 +8,11 @@ import subprocess
 
 import numpy as np
 import pytest
+from rich.console import Console
 
 from experiments import results
 from silverjax.metrics import Estimate
+from silverjax.replace_file import replace_text
 
 
 def test_write_result_says_where_figures_come_from(tmp_path: pathlib.Path) -> None:
@@ -35,7 +37,7 @@ def test_a_write_that_fails_leaves_the_old_result(tmp_path: pathlib.Path) -> Non
     with pytest.raises(TypeError, match="not JSON serializable"):
         results.write_result(path, study="s", settings={}, figures={"what": object()})
     with pytest.raises(UnicodeEncodeError):
-        results.write_text(path, "\ud800")
+        replace_text(path, "\ud800")
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
 
@@ -100,3 +102,19 @@ def test_fingerprint_changes_with_data_settings_and_source(tmp_path: pathlib.Pat
     source.write_text("x = 2\n")
     changed.append(results.fingerprint(*parts))
     assert len({base, *changed}) == 5
+
+
+def test_the_file_of_a_study_is_named_after_it_and_holds_no_folders(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @dataclasses.dataclass(frozen=True)
+    class Study:
+        snapshots: pathlib.Path = pathlib.Path("/somewhere/snapshots")
+
+    monkeypatch.setattr(results, "FOLDER", tmp_path)
+    with open(tmp_path / "said", "w") as said:
+        results.report_result("experiments.a_b", Study(), [1], console=Console(file=said))
+    document = json.loads((tmp_path / "a-b.json").read_text())
+    assert (document["study"], document["figures"]) == ("experiments.a_b", [1])
+    assert document["settings"] == {"snapshots": "snapshots"}
+    assert "a-b.json" in (tmp_path / "said").read_text().replace("\n", "")

@@ -23,4 +23,4 @@ def snapshots(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def engine(snapshots: Path) -> Engine:
     """Answers from version 00000001."""
-    return Engine(load_snapshot(snapshots / "00000001"), buckets=(1, 4, 8))
+    return Engine(load_snapshot(snapshots / "00000001"), buckets=(1, 4, 8), traces=True)

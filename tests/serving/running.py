@@ -16,6 +16,7 @@ import uvloop
 
 from serving.config import ServiceConfig
 from serving.engine import Engine
+from serving.hill_climb import HillClimber
 from serving.server import Server, ServerConfig
 from serving.service import Service
 
@@ -60,10 +61,15 @@ def _ready_line(log: IO[str]) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def running(engine: Engine, service: ServiceConfig = GENEROUS, **config: Any) -> Iterator[Server]:
+def running(
+    engine: Engine,
+    service: ServiceConfig = GENEROUS,
+    climber: HillClimber | None = None,
+    **config: Any,
+) -> Iterator[Server]:
     """A server without gRPC (whose loop outlives ours) in this process, stopped at the end."""
     ports = {"port": 0, "grpc_port": None, "admin_port": 0}
-    server = Server(Service(engine, service), ServerConfig(**ports | config))
+    server = Server(Service(engine, service, climber), ServerConfig(**ports | config))
     loop, started = uvloop.new_event_loop(), threading.Event()
     stopping = asyncio.Event()
     failed: list[BaseException] = []

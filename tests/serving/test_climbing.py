@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -27,7 +28,7 @@ class PerBatch(Engine):
 
 def test_limit_rises_under_load_where_larger_batches_pay(engine: Engine) -> None:
     slow = PerBatch(engine.snapshot, buckets=engine.buckets, like=engine)
-    climber = HillClimber(HillClimbConfig(ladder=engine.buckets, target_s=0.5))
+    climber = HillClimber(HillClimbConfig(ladder=engine.buckets, target_s=0.5, start=1))
 
     async def run() -> Service:
         service = Service(slow, climber=climber)
@@ -55,6 +56,26 @@ def test_limit_rises_under_load_where_larger_batches_pay(engine: Engine) -> None
     assert moves[-1].batch_limit == 8
     assert all(move.reason for move in moves)
     assert service.recompiles == 0
+
+
+def test_begins_with_the_best_limit_of_its_warm_up_and_keeps_it_through_a_swap(
+    engine: Engine, snapshots: Path
+) -> None:
+    slow = PerBatch(engine.snapshot, buckets=engine.buckets, like=engine)
+
+    async def run() -> Service:
+        service = Service(slow, climber=HillClimber(HillClimbConfig(engine.buckets, target_s=0.5)))
+        await service.start()
+        assert service.batch_limit == 8
+        await service.swap(snapshots / "00000002")
+        assert service.batch_limit == 8
+        await service.stop()
+        return service
+
+    service = asyncio.run(run())
+    assert service.climbing is not None
+    assert [move.batch_limit for move in service.climbing.moves] == [8]
+    assert service.climbing.moves[0].reason.startswith("start: should carry ")
 
 
 def test_rejects_a_ladder_that_is_not_compiled_or_offloads() -> None:

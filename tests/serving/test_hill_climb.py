@@ -109,13 +109,27 @@ def test_steps_back_at_once_where_the_next_rung_fails() -> None:
     assert decision.reason.startswith("100.0 % over target at 1800 requests/s")
 
 
-def test_warm_up_times_are_enough_to_start_from() -> None:
+def test_begins_with_the_best_limit_of_the_warm_up() -> None:
     climber = HillClimber(CONFIG)
-    climber.learn(np.repeat(LADDER, 8), np.repeat(CURVE.seconds, 8))
+    climber.learn(np.repeat(LADDER, 3), np.repeat(CURVE.seconds, 3))
+    assert climber.decision.batch_limit == 16
+    assert climber.decision.reason.startswith("start: should carry ")
+
+
+def test_a_start_that_was_named_is_kept_until_requests_come() -> None:
+    climber = HillClimber(dataclasses.replace(CONFIG, start=1))
+    climber.learn(np.repeat(LADDER, 3), np.repeat(CURVE.seconds, 3))
+    assert climber.decision.batch_limit == 1
     decision = climber.step(
         _window(1, [(1, 2.5e-3)] * 190, latencies=np.full(190, 0.2), arrivals=900)
     )
     assert decision.batch_limit == 16
+
+
+def test_begins_with_the_smallest_where_the_warm_up_meets_no_target() -> None:
+    climber = HillClimber(CONFIG)
+    climber.learn(np.repeat(LADDER, 3), np.repeat(CONFIG.target_s, 3 * len(LADDER)))
+    assert climber.decision.batch_limit == LADDER[0]
 
 
 def test_fixed_mode_never_moves() -> None:

@@ -63,11 +63,8 @@ def make_engagement(seed: int = 2) -> Engagement:
     """Random co-choices, and nine days of choices."""
     rng, sizes = np.random.default_rng(seed), CONFIG.engagement
     counts = rng.poisson(0.5, (sizes.days + 1, ITEMS))
-    return Engagement(
-        vectors=jnp.asarray(rng.normal(size=(ITEMS, ALIKE, sizes.width)), jnp.float32),
-        totals=jnp.asarray(np.cumsum(counts, axis=0), jnp.int32),
-        first_day=jnp.int32(100),
-    )
+    vectors = rng.normal(size=(ITEMS, ALIKE, sizes.width)).astype(np.float32)
+    return Engagement.of(vectors, np.cumsum(counts, axis=0).astype(np.int32), first_day=100)
 
 
 def make_variables() -> dict:

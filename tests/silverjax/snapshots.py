@@ -54,7 +54,7 @@ def make_index(*, inputs: bool = True) -> ItemIndex:
     rng = np.random.default_rng(0)
     return ItemIndex(
         centroids=jnp.asarray(rng.standard_normal((2, 16), np.float32)),
-        sizes=jnp.asarray([32, 7], jnp.int32),
+        live_items=jnp.asarray(39, jnp.int32),
         radii=jnp.asarray([0.5, 2.0], jnp.float32),
         profile=jnp.full(16, 1 / 16, jnp.float32),
         codes=jnp.asarray(rng.integers(-127, 128, (2, 32, 16), np.int8)),

@@ -3,7 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from silverjax.bloom_filter import bloom_rows, false_positive_rate
+from silverjax import bloom_filter
+from silverjax.bloom_filter import bloom_rows, false_positive_rate, pack_rows
 
 DIGESTS = np.random.default_rng(0).integers(0, 2**32, (60_000, 4), dtype=np.uint32)
 
@@ -49,3 +50,21 @@ def test_false_positives_are_what_the_formula_says(bits: int, hashes: int, terms
 def test_no_terms_have_no_false_positives() -> None:
     assert false_positive_rate(0, 64, 4) == 0.0
     assert false_positive_rate(10_000, 32, 4) == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize("flags", [1, 2_000, 1 << 28])  # a cluster, some, and all at a time
+def test_packed_rows_hold_the_bits_that_were_set(
+    flags: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bloom_filter, "_FLAGS", flags)
+    rng = np.random.default_rng(0)
+    slots = rng.permutation(7 * 40)[:200]
+    parts = [(rng.integers(0, 200, 300), rng.integers(0, 6, 300)) for _ in range(3)]
+    words = pack_rows(slots, parts, clusters=7, slots_per_cluster=40, rows=6)
+    assert words.shape == (7, 6, 2)
+    expected = {
+        (slots[i], row) for items, rows in parts for i, row in zip(items, rows, strict=True)
+    }
+    bits = np.unpackbits(words.view(np.uint8), axis=2, bitorder="little")
+    cluster, row, position = np.nonzero(bits)
+    assert set(zip(cluster * 40 + position, row, strict=True)) == expected

@@ -88,6 +88,8 @@ def test_train_again_with_other_settings_is_refused(
         (["serve", "nowhere", "--mode", "fixed"], "no snapshot at nowhere"),
         (["serve", "--host", "0.0.0.0"], "--api-key-file FILE, or --insecure"),
         (["serve", "--target-p99-ms", "0"], "target_s=0.0 must be a positive number"),
+        (["tune-serving", "nowhere"], "no snapshot at nowhere"),
+        (["tune-serving", "--requests", "5"], "requests=5 must be at least 100"),
         (["index", "--run", "nowhere"], "holds no run; make one with: silverjax train"),
         (["data", "no-such-data"], "neither a known data set"),
         (["train", "synthetic", "--split", "random"], "split='random' must be one of"),

@@ -27,7 +27,7 @@ def test_counts_are_those_of_the_days_before(day: int) -> None:
     totals, end = np.asarray(known.totals), CONFIG.engagement.days
     at = min(max(day - 100, 0), end)
     want = [totals[at] - totals[max(at - window, 0)] for window in CONFIG.engagement.windows]
-    counts = np.stack([*want, totals[at]], -1)[np.asarray(ROWS)]
+    counts = np.stack([*want, totals[at]])[:, np.asarray(ROWS)].swapaxes(0, 1)
     np.testing.assert_allclose(evidence(users).counts[:, 0], np.log1p(counts), rtol=1e-6)
 
 
@@ -60,7 +60,8 @@ def test_engagement_of_other_items_is_rejected(column: str, message: str) -> Non
 def test_items_that_nobody_chose_have_zeros() -> None:
     nothing = no_engagement(ITEMS, CONFIG.engagement)
     found = evidence_of(nothing, some_users(), ROWS, windows=CONFIG.engagement.windows)
-    assert not np.asarray(found.candidates).any()
+    assert not np.asarray(found.vectors).any()
+    assert not np.asarray(found.scales).any()
     assert not np.asarray(found.counts).any()
 
 

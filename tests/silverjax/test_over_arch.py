@@ -69,7 +69,7 @@ def test_candidates_are_scored_each_by_itself(both: Any) -> None:
     shuffled = jax.tree.map(lambda column: column[:, order], item)
     known = evidence()
     moved = dataclasses.replace(
-        known, candidates=known.candidates[:, order], counts=known.counts[:, :, order]
+        known, candidates=known.candidates[:, order], counts=known.counts[..., order]
     )
     np.testing.assert_allclose(
         score(both, user, shuffled, moved), score(both, user, item)[:, order], rtol=1e-5, atol=1e-5

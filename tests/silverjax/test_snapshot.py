@@ -81,7 +81,7 @@ def test_loaded_index_takes_the_place_of_the_published_one_without_recompiling(
     @jax.jit
     def live_items(index: ItemIndex) -> jax.Array:
         traces.append(index)
-        return index.live_items()
+        return index.live_items
 
     live_items(make_index())
     live_items(silverjax.load_snapshot(published).variables["index"]["items"])

@@ -11,10 +11,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from silverjax.attention import causal_distance
 from silverjax.batch import Items, Users
 from silverjax.config import OverArchConfig, TowerConfig
 from silverjax.model import Model
-from silverjax.towers import causal_distance
 from tests.silverjax.models import CONFIG, ITEMS, SCHEMA, item_features, some_users
 
 MODEL = Model(SCHEMA, CONFIG)

@@ -12,6 +12,7 @@ import silverjax
 from silverjax.bloom_filter import false_positive_rate
 from silverjax.index_config import IndexConfig
 from silverjax.snapshot import Snapshot, load_snapshot
+from silverjax.tuned import Goal
 from silverjax.tuning import (
     Point,
     RecallCurve,
@@ -93,7 +94,7 @@ def test_frontier_times_every_step_and_chooses_the_cheapest(
     curve = RecallCurve(index, sample_queries(snapshot, count=20, seed=0), k=40)
     monkeypatch.setattr(curve, "ladder", lambda: [1, 6])  # every step compiles a model
     told: list[str] = []
-    chosen, points = frontier(snapshot, curve, recall=0.9, batch=2, told=told.append)
+    chosen, points = frontier(snapshot, curve, Goal(recall=0.9, batch=2), told=told.append)
     assert chosen in points
     assert chosen.recall >= 0.9
     assert all(point.recall < 0.9 for point in points if point.probes < chosen.probes)
@@ -106,14 +107,15 @@ def test_frontier_times_every_step_and_chooses_the_cheapest(
     ("changes", "message"),
     [
         ({"recall": 1.5}, "recall=1.5 must be above 0 and at most 1"),
+        ({"latency_ms": -1.0}, "latency_ms=-1.0 must be a positive number; leave it out for none"),
+        ({"memory_mib": float("nan")}, "memory_mib=nan must be a positive number"),
+        ({"queries": 0}, "queries=0 must be at least 1"),
         ({"batch": 0}, "batch=0 must be at least 1"),
     ],
 )
-def test_frontier_rejects(snapshot: Snapshot, changes: dict[str, Any], message: str) -> None:
-    index = snapshot.variables["index"]["items"]
-    curve = RecallCurve(index, sample_queries(snapshot, count=4, seed=0), k=40)
+def test_goal_rejects(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        frontier(snapshot, curve, **({"recall": 0.5, "batch": 1} | changes))
+        Goal(**changes)
 
 
 def test_check_latency_rejects_with_what_is_within_reach() -> None:

@@ -157,5 +157,5 @@ def test_a_missing_package_names_the_extra(
     interactions: Interactions, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "implicit.cpu.als", None)
-    with pytest.raises(ImportError, match=r'pip install "silverjax\[bench\]"'):
+    with pytest.raises(ImportError, match=r"pip install 'silverjax\[bench\]'"):
         fit(ALS, ALS_SETTINGS, interactions, users=USERS, items=ITEMS, seed=0)

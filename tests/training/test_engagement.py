@@ -85,6 +85,7 @@ def test_vectors_know_nothing_of_what_is_kept_from_them() -> None:
     one = with_co_choices(engagement_of(dataset, config), kept, dataset.schema, config)
     other = engagement_of(dataclasses.replace(dataset, interactions=kept), config)
     np.testing.assert_array_equal(one.vectors, other.vectors)
+    np.testing.assert_array_equal(one.scales, other.scales)
     assert int(one.totals[-1].sum()) == len(chosen) > len(kept)
 
 

@@ -249,7 +249,7 @@ def test_towers_alone_need_no_index_to_train() -> None:
     config = dataclasses.replace(CONFIG, steps=2, positions=0, ema=0.9)
     result = train(dataset(), model=MODEL, config=config)
     assert set(result.metrics) == {"gradient_norm", "loss", "tower_loss"}
-    assert int(result.variables["index"]["items"].live_items()) == dataset().schema.items
+    assert int(result.variables["index"]["items"].live_items) == dataset().schema.items
 
 
 def test_progress_shows_loss_and_speed() -> None:

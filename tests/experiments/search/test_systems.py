@@ -35,8 +35,13 @@ def test_silverjax_finds_what_brute_force_finds(tmp_path: pathlib.Path) -> None:
         assert check(variants, 0.97) == {OURS: 4}
         assert len(list(tmp_path.iterdir())) == 2
     plain = variants[0]
-    assert plain.scanned is not None
-    assert plain.scanned(plain.most) >= len(CORPUS.items)
+    assert plain.work is not None
+    items, dim = CORPUS.items.shape
+    whole = plain.work(plain.most, CORPUS.queries[:3])
+    assert whole.operations == 3 * items * dim * 2
+    assert whole.bytes == items * (dim + 4) + 8 * dim * 4  # read once for all; the centroids
+    part = plain.work(1, CORPUS.queries[:3])
+    assert 0 < part.operations < whole.operations / 4
 
 
 @pytest.mark.parametrize("threads", [1, 2])

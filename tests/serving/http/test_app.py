@@ -15,6 +15,7 @@ from serving.http.admin import Admin
 from serving.http.app import admin_app, data_app
 from serving.http.endpoint import Guard
 from serving.http.front import Front
+from serving.http.page import Page
 from serving.metrics import Metrics
 from serving.security import Operation
 from serving.server import Server, ServerConfig
@@ -181,7 +182,14 @@ def test_keys_open_what_they_are_good_for(engine: Engine, tmp_path: Path) -> Non
             return call(url, path, body, headers=headers).status
 
         assert status(data, "/livez", None) == 200
-        for path, body in (("/v1/recommend", {}), ("/metrics", None), ("/v2", None)):
+        for path, body in (
+            ("/v1/recommend", {}),
+            ("/v1/explain", {"item": "i1"}),
+            ("/v1/examples", None),
+            ("/v1/live", None),
+            ("/metrics", None),
+            ("/v2", None),
+        ):
             assert status(data, path, None, body) == 401
             assert status(data, path, "wrong-0123456789abcdef", body) == 401
             assert status(data, path, CHIEF, body) == 403
@@ -193,15 +201,17 @@ def test_keys_open_what_they_are_good_for(engine: Engine, tmp_path: Path) -> Non
         assert READER not in denied.body.decode()
 
 
-def test_every_route_needs_a_right_but_health(server: Server) -> None:
+def test_every_route_needs_a_right_but_health_and_the_empty_page(server: Server) -> None:
     metrics = Metrics(server.service)
     guard = Guard(keys=None, limits=LIMITS, observe=metrics.observe)
-    apps = data_app(Front(server.service, metrics), guard), admin_app(Admin(server.service), guard)
+    data = data_app(Front(server.service, metrics), server.live, Page(), guard)
+    apps = data, admin_app(Admin(server.service), guard)
     routes: list[Any] = [route for app in apps for route in app.routes]
     assert len(routes) > 20
     open_paths = [r.path for r in routes if r.endpoint._operation is Operation.OPEN]
     allowed = (
-        r"/(livez|readyz|healthz|v2/health/\w+|v2/models/\{model\}(/versions/\{version\})?/ready)"
+        r"/(|page/\{name\}|livez|readyz|healthz|v2/health/\w+"
+        r"|v2/models/\{model\}(/versions/\{version\})?/ready)"
     )
     assert [path for path in open_paths if not re.fullmatch(allowed, path)] == []
 
@@ -235,9 +245,11 @@ def test_swap_and_rollback_change_what_is_served(snapshots: Path, engine: Engine
         ({"host": "0.0.0.0"}, "--api-key-file FILE, or --insecure"),
         ({"admin_host": "0.0.0.0"}, "--api-key-file FILE, or --insecure"),
         ({"tls_cert": Path("x")}, "needs both --tls-cert and --tls-key"),
+        ({"port": 99_999}, "port=99999 must be from 1 to 65535, or 0"),
+        ({"admin_port": -1}, "admin_port=-1 must be from 1 to 65535, or 0"),
     ],
 )
-def test_rejects_settings_that_are_not_safe(config: dict[str, Any], message: str) -> None:
+def test_rejects_settings_that_cannot_be_served(config: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         ServerConfig(**config)
 

@@ -1,0 +1,1 @@
+"""Inner products of the rows of a table with vectors of each request."""

@@ -1,0 +1,29 @@
+"""`gather_dot` in C++ for the CPU: rows are asked for ahead, read once and never copied."""
+
+from __future__ import annotations
+
+import functools
+
+import jax
+import jax.numpy as jnp
+
+from pallas_kernels import cpu_library
+
+why_not = cpu_library.why_not
+
+
+@functools.partial(jax.jit, static_argnames="instructions")
+def gather_dot(
+    codes: jax.Array,
+    scales: jax.Array,
+    rows: jax.Array,
+    vectors: jax.Array,
+    *,
+    instructions: str | None = None,
+) -> jax.Array:
+    """See `api.gather_dot`; `instructions` as in `cpu_library.call`."""
+    out = jax.ShapeDtypeStruct((*vectors.shape[:3], rows.shape[1]), jnp.float32)
+    products: jax.Array = cpu_library.call(
+        "silver_gather_dot", out, codes, scales, rows, vectors, instructions=instructions
+    )
+    return products
