@@ -12,8 +12,7 @@ from experiments.deeprecinfra.workload import PERCENTILE, queries
 from serving.load.workload import LARGEST, Schedule
 
 SEED = 12_345  # of the load that all plans are compared under
-_WARM, _COUNTED = 2_048, 14_336
-_WARM_RULE, _COUNTED_RULE = 1_024, 6_144  # of rules that decide batch by batch, which run slower
+_WARM, _COUNTED = 2_048, 10_240
 _RISK = 0.05  # chance of calling a target met that is missed
 RESOLUTION = 0.005
 _RESOLUTION_RULE = 0.01
@@ -91,16 +90,14 @@ def carries(
     seed: int = SEED,
 ) -> bool:
     """Whether a plan meets the target at a rate, with confidence; all plans get one load."""
-    fixed = isinstance(plan, Fixed)
-    warm, counted = (_WARM, _COUNTED) if fixed else (_WARM_RULE, _COUNTED_RULE)
-    load = queries(rate, warm + counted, sizes=workload, seed=seed)
-    most = allowed(counted, certain=True)
+    load = queries(rate, _WARM + _COUNTED, sizes=workload, seed=seed)
+    most = allowed(_COUNTED, certain=True)
     running = plan.start(machine, seed)
-    if not fixed:  # these run once
-        found = running.run(load, target=target, late=warm + most)
-        return len(found) == len(load) and int((found[warm:] > target).sum()) <= most
-    running.run(Schedule(load.times[:warm], load.sizes[:warm], load.duration))
-    rest = Schedule(load.times[warm:], load.sizes[warm:], load.duration)
+    if not isinstance(plan, Fixed):  # rules that decide batch by batch run once
+        found = running.run(load, target=target, late=_WARM + most)
+        return len(found) == len(load) and int((found[_WARM:] > target).sum()) <= most
+    running.run(Schedule(load.times[:_WARM], load.sizes[:_WARM], load.duration))
+    rest = Schedule(load.times[_WARM:], load.sizes[_WARM:], load.duration)
     return int((running.run(rest, target=target, late=most) > target).sum()) <= most
 
 

@@ -34,10 +34,11 @@ class Setting:
         threshold: Queries of more items go to the accelerator; None: all go to the cores.
         share: Part of such a query that the accelerator takes; the cores take the rest.
         joined: Most items of a launch that joins waiting queries; 0: one query a launch.
-        pulls: The accelerator also takes from the cores' queue, in order and up to `joined` items
-            a launch, as soon as so many items wait there; 0: it does not. Without `threshold`.
-        fill: The last core that is free takes more than one waiting batch, in order, while they
-            hold at most so many items; 0: one batch. Without `threshold`.
+        pulls: The accelerator also takes from the cores' queue, in the same way and up to `joined`
+            items a launch, as soon as so many items wait there; 0: it does not. Without
+            `threshold`.
+        fill: The last core that is free takes so many items of what waits, in order, and cuts
+            the last query where it is full; 0: one batch. Without `threshold`.
         even: Batches of a query are equally large; otherwise all but the last are full.
     """
 
@@ -208,14 +209,17 @@ class Servers:
                 done[query] = max(done[query], end)
 
     def _pop(self, now: float, most: int) -> tuple[list[int], int]:
-        """The first batch that waits, and those after it while all hold at most so many items."""
+        """The first batch that waits, and what came after it, up to so many items."""
         queue = self._queue
         query, _, total = queue.popleft()
         which = [query]
-        while queue and queue[0][1] <= now and total + queue[0][2] <= most:
-            query, _, items = queue.popleft()
+        while queue and queue[0][1] <= now and total < most:
+            query, came, items = queue.popleft()
+            taken = min(items, most - total)
+            if taken < items:
+                queue.appendleft((query, came, items - taken))
             which.append(query)
-            total += items
+            total += taken
         self._waiting -= total
         return which, total
 
