@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
+from jaxtyping import Int
 from scipy.special import bdtr
 
 from experiments.deeprecinfra.plans import Fixed, Plan, Running
@@ -140,3 +143,37 @@ def ceiling(machine: Machine, size: float) -> float:
     executors += [machine.accelerator] if machine.accelerator else []
     rows = np.arange(1, LARGEST + 1)
     return float(sum(1 / (one.by_rows()[1:] / rows).min() for one in executors) / size)
+
+
+def check_target(
+    what: str,
+    target: float,
+    ways: Sequence[tuple[Machine, Setting]],
+    sizes: Int[np.ndarray, " n"],
+) -> None:
+    """Refuses a target that no setting meets even without load.
+
+    Args:
+        what: To name in the message.
+        target: Seconds.
+        ways: Machines with the settings that may be chosen.
+        sizes: A sample of query sizes.
+
+    Raises:
+        ValueError: Says the lowest latency seen, and of which setting.
+    """
+    few = sizes[:256]
+    apart = Schedule(np.arange(len(few)) * 1e6, few, 1e6 * len(few))
+    seen = {
+        (way.batch, way.workers): float(
+            np.percentile(Servers(machine, way).run(apart), 100 * PERCENTILE)
+        )
+        for machine, way in ways
+    }
+    (batch, workers), least = min(seen.items(), key=lambda one: one[1])
+    if least > target:
+        raise ValueError(
+            f"no setting of {what} meets its target of {1e3 * target:.4g} ms: without any load the "
+            f"lowest 95th percentile is {1e3 * least:.4g} ms, with {batch=} on {workers} workers; "
+            "choose a higher target, other models, or a machine with more or faster cores"
+        )

@@ -67,10 +67,11 @@ class Profile:
                     f"{what} has {len(values)} times for {name}={keys}: there must be one for "
                     "each, and they must ascend from 1 or more"
                 )
-        if len(self.batches) < 2 or self.batches[0] > _LEAST or self.batches[-1] < _MOST:
+        least = LARGEST if self.padded else _LEAST
+        if len(self.batches) < 2 or self.batches[0] > least or self.batches[-1] < _MOST:
             raise ValueError(
                 f"{what} lacks batch sizes: it has {self.batches} and must reach from "
-                f"{_LEAST} or less to {_MOST} or more; measure the rest"
+                f"{least} or less to {_MOST} or more; measure the rest"
             )
         if self.padded and self.batches[-1] < LARGEST:
             raise ValueError(f"{what} is padded and has no program of {LARGEST} rows; add one")

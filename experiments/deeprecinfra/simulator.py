@@ -78,6 +78,29 @@ def parts(rows: int, batch: int, *, even: bool) -> list[int]:
     return [rows // count + (one < rows % count) for one in range(count)]
 
 
+def take(
+    queue: collections.deque[tuple[int, float, int]], now: float, most: int
+) -> tuple[list[int], int]:
+    """The first batch that waits, and what came after it by now, up to so many items.
+
+    Args:
+        queue: (query, arrival, items), in order of arrival; what is taken leaves it.
+
+    Returns:
+        The queries, and their items together.
+    """
+    query, _, total = queue.popleft()
+    which = [query]
+    while queue and queue[0][1] <= now and total < most:
+        query, came, items = queue.popleft()
+        taken = min(items, most - total)
+        if taken < items:
+            queue.appendleft((query, came, items - taken))
+        which.append(query)
+        total += taken
+    return which, total
+
+
 class Servers:
     """Cores and accelerator under one setting; runs queries and remembers what is still busy."""
 
@@ -209,17 +232,7 @@ class Servers:
                 done[query] = max(done[query], end)
 
     def _pop(self, now: float, most: int) -> tuple[list[int], int]:
-        """The first batch that waits, and what came after it, up to so many items."""
-        queue = self._queue
-        query, _, total = queue.popleft()
-        which = [query]
-        while queue and queue[0][1] <= now and total < most:
-            query, came, items = queue.popleft()
-            taken = min(items, most - total)
-            if taken < items:
-                queue.appendleft((query, came, items - taken))
-            which.append(query)
-            total += taken
+        which, total = take(self._queue, now, most)
         self._waiting -= total
         return which, total
 

@@ -19,7 +19,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from experiments.deeprecinfra.bench import RESOLUTION, Bench, allowed, carries, sustained
-from experiments.deeprecinfra.plans import Fixed, Plan
+from experiments.deeprecinfra.plans import Fixed
 from experiments.deeprecinfra.profiles import Machine
 from experiments.deeprecinfra.simulator import Setting, parts
 from experiments.deeprecinfra.workload import PERCENTILE
@@ -129,7 +129,7 @@ def _late(
     return np.where(own == 0, 0.0, np.where(left < 0, 1.0, waits))
 
 
-def joint(bench: Bench) -> Plan:
+def joint(bench: Bench) -> Fixed:
     """Ranks by the model, races on the machine, confirms."""
     candidates = list(settings(bench.machine, bench.sizes))
     guess = estimates(bench.machine, candidates, bench.sizes, bench.target)
@@ -177,7 +177,7 @@ def _meets(bench: Bench, setting: Setting, rate: float) -> bool:
     return bench.late(Fixed(setting), rate, _QUERIES, most=most) <= most
 
 
-def oracle(bench: Bench) -> Plan:
+def oracle(bench: Bench) -> Fixed:
     """All settings, by the measure that all plans are compared by; it costs no queries.
 
     Those that the model likes come first, so that most others are dropped by one run: what does

@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from experiments.deeprecinfra.bench import Bench, allowed
-from experiments.deeprecinfra.plans import Fixed, Plan
+from experiments.deeprecinfra.plans import Fixed
 from experiments.deeprecinfra.simulator import Setting
 from experiments.deeprecinfra.workload import PERCENTILE
 from serving.load.workload import LARGEST
@@ -18,7 +18,7 @@ _MEASUREMENTS, _QUERIES = 8, 1_024  # 8,192 queries per setting, as many as the 
 _NOISE = 0.02  # a fall in queries per second below this is none
 
 
-def static(bench: Bench) -> Plan:
+def static(bench: Bench) -> Fixed:
     """A fixed batch: the largest query over the cores, 25 on 40; no accelerator."""
     cores = bench.machine.cores
     return Fixed(Setting(max(1, LARGEST_QUERY // cores), cores))
@@ -36,7 +36,7 @@ def achievable(bench: Bench, setting: Setting) -> float:
     return low
 
 
-def as_published(bench: Bench) -> Plan:
+def as_published(bench: Bench) -> Fixed:
     """First the batch, from 1 up until queries per second fall; then the threshold likewise.
 
     (ISCA 2020, section 4: one knob after the other.) Batches double. Thresholds start at 1, all
@@ -94,7 +94,7 @@ def walk(bench: Bench, setting: Setting) -> float:
     return 1 / float(np.median(tried[-_STEPS:]))
 
 
-def as_coded(bench: Bench) -> Plan:
+def as_coded(bench: Bench) -> Fixed:
     """The script: large batches first, stop at the first score below the one before.
 
     With its defect: while the first threshold is scored, 1,024 is in force.
