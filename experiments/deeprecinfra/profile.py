@@ -154,7 +154,7 @@ def main(measuring: Measuring) -> None:
         model_config(model, measuring.preset, table_scale=measuring.table_scale)
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
     if not 1 <= measuring.cores <= usable:
-        raise SystemExit(f"cores={measuring.cores} must be from 1 to the {usable} of this process")
+        raise ValueError(f"cores={measuring.cores} must be from 1 to the {usable} of this process")
     found = [measure(measuring, model) for model in track(measuring.models, "measuring")]
     for profile in found:
         shown = ", ".join(f"{b}: {1e3 * s:.3g}" for b, s in zip(profile.batches, profile.seconds))

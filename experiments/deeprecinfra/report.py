@@ -143,9 +143,9 @@ def markdown(cells: Sequence[Cell], sources: Mapping[str, str], *, title: str) -
         "target of a model at any rate has mean 0; how many it meets is in the column beside.",
         "`paper` is what the paper's figure shows of DeepRecSched on its own machines, over its",
         "own static one; `ceiling` is every device always busy with its best batches: where that",
-        "is below the paper's figure, no scheduler can reach the figure on these times. QPS/W is by",
-        "the paper's two levels of power, a node with an accelerator drawing twice as much as one",
-        "without; nothing was measured.",
+        "is below the paper's figure, no scheduler can reach the figure on these times. QPS/W is",
+        "by the paper's two levels of power, a node with an accelerator drawing twice as much as",
+        "one without; nothing was measured.",
     ]
     for accelerator in dict.fromkeys(line.accelerator for line in lines):
         for level in dict.fromkeys(line.level for line in lines):
@@ -156,8 +156,7 @@ def markdown(cells: Sequence[Cell], sources: Mapping[str, str], *, title: str) -
             bounds = f"paper {own[0].paper:.2f}, ceiling {own[0].ceiling:.2f}{_over_published(own)}"
             text += ["", f"## {beside}, {level} target ({bounds})", ""]
             text += [
-                "| scheduler | over static | met | over published | least | of oracle | spent | "
-                + "QPS/W over static |",
+                "| scheduler | over static | met | over published | least | of oracle | spent | QPS/W |",
                 "|" + "---|" * 8,
             ]
             text += [
