@@ -145,6 +145,10 @@ def ceiling(machine: Machine, size: float) -> float:
     return float(sum(1 / (one.by_rows()[1:] / rows).min() for one in executors) / size)
 
 
+class TargetError(ValueError):
+    """No setting meets a target, even without load."""
+
+
 def check_target(
     what: str,
     target: float,
@@ -160,7 +164,7 @@ def check_target(
         sizes: A sample of query sizes.
 
     Raises:
-        ValueError: Says the lowest latency seen, and of which setting.
+        TargetError: Says the lowest latency seen, and of which setting.
     """
     few = sizes[:256]
     apart = Schedule(np.arange(len(few)) * 1e6, few, 1e6 * len(few))
@@ -172,7 +176,7 @@ def check_target(
     }
     (batch, workers), least = min(seen.items(), key=lambda one: one[1])
     if least > target:
-        raise ValueError(
+        raise TargetError(
             f"no setting of {what} meets its target of {1e3 * target:.4g} ms: without any load the "
             f"lowest 95th percentile is {1e3 * least:.4g} ms, with {batch=} on {workers} workers; "
             "choose a higher target, other models, or a machine with more or faster cores"

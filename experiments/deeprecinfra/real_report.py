@@ -41,8 +41,10 @@ def headline(found: Sequence[Found], cores: int) -> dict[str, str]:
     }
 
 
-def markdown(found: Sequence[Found], *, cores: int, table_scale: float) -> str:
-    """The whole report."""
+def markdown(
+    found: Sequence[Found], unmet: Sequence[str] = (), *, cores: int, table_scale: float
+) -> str:
+    """The whole report; `unmet` says of other models why they are not in it."""
     off = np.abs(errors(found))
     text = [
         f"# Schedulers on {cores} real cores",
@@ -59,6 +61,7 @@ def markdown(found: Sequence[Found], *, cores: int, table_scale: float) -> str:
         f"| {_ratio(x.ours, x.static)} | {_ratio(x.ours, x.oracle)} | {x.ways['ours']} |"
         for x in found
     ]
+    text += ["", *(f"- {one}" for one in unmet)] if unmet else []
     text += [
         "",
         "## Tail latency at equal load",

@@ -23,6 +23,8 @@ PAPER = {
 # per second and watt differ by 2.00 +- 0.03 for every model and target, so its power is a
 # constant. It is a model, not a measurement.
 POWER = {"": 1.0, "accelerator": 2.0}
+_COLUMNS = ["scheduler", "over static", "met", "over published", "least", "of oracle", "spent"]
+_COLUMNS += ["QPS/W"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -156,8 +158,8 @@ def markdown(cells: Sequence[Cell], sources: Mapping[str, str], *, title: str) -
             bounds = f"paper {own[0].paper:.2f}, ceiling {own[0].ceiling:.2f}{_over_published(own)}"
             text += ["", f"## {beside}, {level} target ({bounds})", ""]
             text += [
-                "| scheduler | over static | met | over published | least | of oracle | spent | QPS/W |",
-                "|" + "---|" * 8,
+                f"| {' | '.join(_COLUMNS)} |",
+                "|" + "---|" * len(_COLUMNS),
             ]
             text += [
                 f"| {x.scheduler} | {x.over_static:.2f} | {x.carried}/{x.models} "

@@ -9,6 +9,7 @@ import pathlib
 import pytest
 
 from experiments.deeprecinfra import real
+from experiments.deeprecinfra.bench import TargetError
 from experiments.deeprecinfra.live import Found, Tail
 from experiments.deeprecinfra.real import Real, main
 from experiments.deeprecinfra.real_report import errors, headline, markdown, of_oracle, shorter
@@ -36,6 +37,22 @@ def test_the_report_compares_with_static_oracle_and_simulator() -> None:
 def test_a_model_without_any_rate_is_reported() -> None:
     none = dataclasses.replace(FOUND, static=0.0, ours=0.0, oracle=0.0, tails=[], equal=[])
     assert "| 0.0 | 0.0 | 0.0 | - | - | b |" in markdown([FOUND, none], cores=2, table_scale=1.0)
+
+
+def test_a_model_that_cannot_meet_its_target_leaves_the_others(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def study(_: Real, model: str, __: int) -> Found:
+        if model == "ncf":
+            return FOUND
+        raise TargetError(f"no setting of {model}")
+
+    monkeypatch.setattr("tempfile.gettempdir", lambda: str(tmp_path))
+    monkeypatch.setattr(real, "study", study)
+    assert main(Real(models=("wnd", "ncf"), folder=tmp_path)) == [FOUND]
+    assert "- no setting of wnd" in (tmp_path / "deeprecinfra-real.md").read_text()
+    with pytest.raises(TargetError, match="no setting of rmc1"):
+        main(Real(models=("rmc1",), folder=tmp_path))
 
 
 def test_a_run_measures_writes_and_is_not_repeated(
