@@ -4,8 +4,10 @@ python -m experiments.deeprecinfra.processor --table-scale 0.05
 python -m experiments.deeprecinfra.processor --models ncf dien --isas AVX2
 
 DeepRecSys compares Broadwell (AVX2) with Skylake (AVX-512). Here XLA is held to an instruction
-set on the same core (`--xla_cpu_max_isa`), which shows the width alone: clock, caches and memory
-stay. Times by operator are XLA's own trace, told apart by the Flax module an operator is of.
+set on the same core, which shows the width alone: clock, caches and memory stay.
+`--xla_cpu_max_isa` holds what XLA compiles and not the libraries that it calls, so matrix products
+go through oneDNN, which is held by a variable of its own, and not through YNN, which cannot be.
+Times by operator are XLA's own trace, told apart by the Flax module an operator is of.
 """
 
 from __future__ import annotations
@@ -29,7 +31,8 @@ from experiments.plots import INK, save
 from experiments.results import FOLDER, write_result
 from silverjax.replace_file import replace_text
 
-ISAS = ("SSE4_2", "AVX2", "AVX512")
+# As XLA names them, and as oneDNN does.
+ISAS = {"SSE4_2": "SSE41", "AVX2": "AVX2", "AVX512": "AVX512_CORE"}
 _CLASSES = {
     "tables": "embeddings",
     "bottom": "layers", "top": "layers", "out": "layers", "heads": "layers", "wide": "layers",
@@ -55,7 +58,7 @@ class Processor:
     """
 
     models: tuple[str, ...] = MODELS
-    isas: tuple[str, ...] = ISAS
+    isas: tuple[str, ...] = tuple(ISAS)
     preset: str = "repo"
     table_scale: float = 0.05
     batch: int = 64
@@ -93,8 +96,10 @@ def operators(hlo: str) -> dict[str, str]:
 
 def measure(asked: Processor, model: str, isa: str) -> Found:
     """In a process of its own, on one core."""
-    os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_cpu_max_isa={isa}"
-    import jax  # reads the flags
+    flags = f"--xla_cpu_max_isa={isa} --xla_cpu_experimental_ynn_fusion_type="
+    os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {flags}"
+    os.environ["ONEDNN_MAX_CPU_ISA"] = ISAS[isa]
+    import jax  # reads them
 
     from experiments.deeprecinfra.models import init, predict, random_inputs
 
