@@ -16,7 +16,7 @@ import numpy as np
 from jax.typing import DTypeLike
 from jaxtyping import Array, ArrayLike, Float, Int
 
-from pallas_kernels.filtered_search.api import Exact, filtered_search
+from pallas_kernels.filtered_search.api import REACH, Exact, filtered_search
 from pallas_kernels.top_k.api import top_k
 from silverjax.filter_plan import FilterPlan
 from silverjax.item_index import ItemIndex
@@ -193,16 +193,18 @@ def _search(
 def affinities(
     index: ItemIndex, queries: Float[Array, "batch dim"]
 ) -> tuple[Float[Array, "batch D"], Float[Array, "batch C"]]:
-    """The queries as wide as the codes, and how near each is to every cluster.
+    """The queries as wide as the codes, and how high the scores of every cluster reach for each.
 
-    Clusters are visited from the largest affinity down, equal ones in their order. A query with a
-    NaN or infinity is all zeros, and is near to none (-inf).
+    That is `REACH` standard deviations above their mean: items beyond the k-th are found at
+    the edge of a wide cluster sooner than in the middle of a narrow one. Clusters are visited from
+    the largest affinity down, equal ones in their order. A query with a NaN or infinity is all
+    zeros, and reaches none (-inf).
     """
     finite = jnp.all(jnp.isfinite(queries), axis=1)
     padded = jnp.pad(_finite(queries), ((0, 0), (0, index.codes.shape[2] - index.dim)))
     # Which items are found has no gradient; what scores them afterwards has.
     fixed = jax.lax.stop_gradient(padded)
-    affinity = fixed @ index.centroids.T
+    affinity = fixed @ index.centroids.T + REACH * index.spread(fixed)
     # A query of huge numbers overflows: what is no number attracts nothing.
     return fixed, jnp.where(finite[:, None] & ~jnp.isnan(affinity), affinity, -jnp.inf)
 

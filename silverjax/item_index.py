@@ -103,7 +103,7 @@ class ItemIndex:
         return int(self.words.shape[1]) - 1 - self.columns
 
     def spread(self, queries: Float[Array, "batch D"]) -> Float[Array, "batch C"]:
-        """Standard deviation of the scores of each cluster's items about its affinity, above 0.
+        """Standard deviation of the scores of each cluster's items about their mean, above 0.
 
         Clusters are taken to differ in size, not in shape: the variance of inner products with q is
         that of `radii` along the dimensions in which q is large.

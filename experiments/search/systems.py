@@ -16,6 +16,7 @@ from experiments.results import fingerprint
 from experiments.search.data import Corpus
 from experiments.search.machine import Work
 from experiments.search.store import Store, load_item_index, save_item_index
+from silverjax.ann_search import affinities
 from silverjax.item_index import ItemCache, ItemIndex
 
 Run = Callable[[np.ndarray], np.ndarray]  # queries [batch, dim] -> rows [batch, k]
@@ -100,13 +101,12 @@ def _work(
     index: ItemIndex, k: int, rescore: float | None, probes: int, queries: np.ndarray
 ) -> Work:
     """Codes and scales of the probed clusters once each, all centroids, and what is rescored."""
-    centroids = np.asarray(index.centroids)
     live = np.asarray(index.rows >= 0).sum(axis=1)
-    affinity = queries @ centroids[:, : queries.shape[1]].T
+    affinity = np.asarray(affinities(index, jnp.asarray(queries))[1])
     probed = np.argpartition(-affinity, probes - 1, axis=1)[:, :probes]
     width = index.codes.shape[2]
     moved = live[np.unique(probed)].sum() * (width + index.scales.dtype.itemsize)
-    moved += centroids.nbytes
+    moved += index.centroids.nbytes
     if rescore is not None:
         moved += len(queries) * round(k * rescore) * queries.itemsize * queries.shape[1]
     return Work(bytes=float(moved), operations=2.0 * width * float(live[probed].sum()))

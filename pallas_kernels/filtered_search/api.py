@@ -11,6 +11,7 @@ from pallas_kernels.bloom_probe.plan import Plan, check_plan
 from pallas_kernels.checks import check_array
 from pallas_kernels.dispatch import Backend, Op
 from pallas_kernels.filtered_search.exact import Exact as Exact
+from pallas_kernels.filtered_search.reach import REACH as REACH
 
 OP = Op(
     "filtered_search",
@@ -58,12 +59,13 @@ def filtered_search(
         words: uint32 [C, R, ceil(S / 32)], as in `bloom_probe`; row 0 holds the live slots.
         queries: int8 [B, D].
         query_scales: float32 [B], finite.
-        affinity: float32 [B, C], without NaN; equal ones go by cluster, -inf is never probed.
+        affinity: float32 [B, C], without NaN: what a high score in each cluster is, `REACH`
+            standard deviations over their mean; equal ones go by cluster, -inf is never probed.
         plan: Programs over the rows of `words`; None admits every live slot.
         exact: Decides each slot by its own terms, where the rows of a plan give a superset.
         excluded: int32 [B, X] slots not to return; -1 as padding.
         spread: float32 [B, C], above 0: standard deviation of the scores of a cluster's slots
-            about its affinity. None = stop at the first `k`, with a filter too.
+            about their mean. None = stop at the first `k`, with a filter too.
         k: Slots to keep, 1 to probes * S.
         probes: Clusters visited at a time.
         max_probes: Clusters visited at most, from `probes` to C; None = C.

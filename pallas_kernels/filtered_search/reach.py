@@ -1,9 +1,11 @@
 """How far a query goes: the rule that every backend of `filtered_search` follows, bit for bit.
 
-A cluster of affinity a, whose n slots that pass have scores of mean a and standard deviation
-`spread`, is expected to hold n * Q((t - a) / spread) scores over t, where Q is the upper tail of
-the normal distribution. A query whose k-th best score so far is t has found the share `recall` of
-the best k when the clusters that it has not visited are expected to hold (1 - recall) * k over t.
+The affinity a of a cluster lies `REACH` standard deviations `spread` above the mean of its slots'
+scores: of two clusters with the same mean, the wider one has more of the best. If n of its slots
+pass, it is expected to hold n * Q((t - a) / spread + REACH) scores over t, where Q is the upper
+tail of the normal distribution. A query whose k-th best score so far is t has found the share
+`recall` of the best k when the clusters that it has not visited are expected to hold
+(1 - recall) * k over t.
 
 Expectations are integers (slots in units of 1 / `UNIT`), so that no order of adding changes them.
 """
@@ -17,16 +19,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+REACH = 2
 UNIT = 2**16  # fine enough for the far tail of a million slots: 1 / UNIT is that at 4.2 deviations
 GROWTH = 4  # times more slots than before, at most, before the rule is asked again
-_STEPS, _END = 8, 5  # steps per standard deviation; beyond 5 of them nothing is expected
+_STEPS, _END = 8, 5  # steps per standard deviation; beyond 5 of them no more is expected
 _COUNTED = 2**14  # slots of a cluster that count: with UNIT, a product stays within 2**30
 _CEILING = 2**30  # of sums; what is allowed lies below
 
 # Per step of (t - a) / spread from -_END: at its lower end, which errs towards going on.
 TAIL = np.array(
     [
-        round(UNIT * 0.5 * math.erfc((step / _STEPS - _END) / math.sqrt(2)))
+        round(UNIT * 0.5 * math.erfc((step / _STEPS - _END + REACH) / math.sqrt(2)))
         for step in range(2 * _END * _STEPS)
     ],
     np.int32,

@@ -26,7 +26,7 @@ struct Rows {
 };
 
 // What pallas_kernels/filtered_search/reach.py fixes of the table `tail`: steps per standard
-// deviation, steps to either side of 0, slots of a cluster that count.
+// deviation, steps to either side of the affinity, slots of a cluster that count.
 constexpr int32_t kTailSteps = 8, kTailEnd = 40, kCounted = 1 << 14;
 
 // One step of a filter program, made by `Program::compile`.

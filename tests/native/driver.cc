@@ -36,13 +36,14 @@ std::unique_ptr<T[]> array(int64_t size, Draw next) {
 }
 
 constexpr int64_t kUnit = 65536;  // reach.py: UNIT
+constexpr int kReach = 2;         // reach.py: REACH
 
 // The upper tail of the normal distribution, as reach.py makes it.
 std::array<int32_t, 2 * kTailEnd> make_tail() {
   std::array<int32_t, 2 * kTailEnd> tail;
   for (int i = 0; i < 2 * kTailEnd; ++i) {
     const double deviations = static_cast<double>(i - kTailEnd) / kTailSteps;
-    tail[i] = static_cast<int32_t>(std::lround(kUnit * std::erfc(deviations / std::sqrt(2.0)) / 2));
+    tail[i] = static_cast<int32_t>(std::lround(kUnit * std::erfc((deviations + kReach) / std::sqrt(2.0)) / 2));
   }
   return tail;
 }
@@ -312,6 +313,34 @@ void check_top(Random& random, const Kernels& kernels, int round) {
   }
 }
 
+// Eighths are added without rounding, in whichever order.
+void check_gather(Random& random, const Kernels& kernels, int round) {
+  const int64_t rows = draw(random, 1, 30), groups = draw(random, 1, 4), dim = draw(random, 1, 80);
+  const int64_t count = draw(random, 1, 40), vectors = draw(random, 1, 5);
+  const int64_t stride = count + draw(random, 0, 3);
+  const auto codes = array<int8_t>(rows * groups * dim, [&] { return draw(random, -127, 127); });
+  const auto scales = array<float>(rows * groups, [&] { return draw(random, 0, 8) / 4.0f; });
+  const auto wanted = array<int32_t>(count, [&] { return draw(random, -2, rows + 1); });
+  const auto vector =
+      array<float>(groups * vectors * dim, [&] { return draw(random, -50, 50) / 8.0f; });
+  // The last row ends where the array does, not with its stride.
+  const int64_t size = (groups * vectors - 1) * stride + count;
+  const auto out = array<float>(size, [] { return kNone; });
+  kernels.gather_dot({codes.get(), scales.get(), rows, groups, dim}, wanted.get(), count,
+                     vector.get(), vectors, out.get(), stride);
+  for (int64_t v = 0; v < groups * vectors; ++v) {
+    for (int64_t i = 0; i < count; ++i) {
+      float right = 0;
+      if (wanted[i] >= 0 && wanted[i] < rows) {
+        const int64_t at = wanted[i] * groups + v / vectors;
+        for (int64_t d = 0; d < dim; ++d) right += codes[at * dim + d] * vector[v * dim + d];
+        right *= scales[at];
+      }
+      expect(out[v * stride + i] == right, "product of a gathered row", kernels, round);
+    }
+  }
+}
+
 }  // namespace
 }  // namespace silver
 
@@ -332,6 +361,7 @@ int main(int argc, char** argv) {
       run(one.search, *kernels, round % 4 ? Threads{} : threads, /*bytes_per_thread=*/1000);
       check(one.search, *kernels, round);
       check_top(random, *kernels, round);
+      check_gather(random, *kernels, round);
       for (std::thread& thread : pool) thread.join();
       pool.clear();
     }

@@ -170,10 +170,13 @@ def _room(recall: float, k: int) -> int:
 
 
 def _expected(deviations: np.ndarray, counts: np.ndarray) -> list[int]:
-    """Slots expected over the k-th score, in 65536ths: the normal tail at steps of an eighth."""
+    """Slots expected over the k-th score, in 65536ths: the normal tail at steps of an eighth.
+
+    The deviations are from two above the mean.
+    """
     near = np.clip(deviations, -5, 5).tolist()
     steps = [min(39 / 8, math.floor(8 * x) / 8) for x in near]
-    tails = [round(65536 * (1 - math.erf(x / math.sqrt(2))) / 2) for x in steps]
+    tails = [round(65536 * (1 - math.erf((x + 2) / math.sqrt(2))) / 2) for x in steps]
     return [min(int(n), 2**14) * tail for n, tail in zip(counts, tails, strict=True)]
 
 

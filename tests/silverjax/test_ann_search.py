@@ -68,7 +68,9 @@ def test_probing_equals_brute_force_over_the_probed_items(
     scores = int8_scores(index, queries)
     cluster = np.asarray(index.slots) // index.slots_per_cluster
     for row, query in enumerate(queries):
-        near = np.argsort(-(np.asarray(index.centroids)[:, :DIM] @ query))[:3]
+        mean = np.asarray(index.centroids)[:, :DIM] @ query
+        along = np.sqrt(np.square(query) @ np.asarray(index.profile)[:DIM])
+        near = np.argsort(-(mean + 2 * along * np.asarray(index.radii)))[:3]
         probed = np.isin(cluster, near)
         assert int(found.probed[row]) == probed.sum()
         expected = top_k(scores[row], probed, 20)

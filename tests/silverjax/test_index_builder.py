@@ -51,7 +51,7 @@ def test_clusters_are_balanced_and_none_is_empty(index: ItemIndex) -> None:
     assert int(index.live_items) == 3_000
 
 
-def test_spread_is_that_of_the_scores_about_the_affinity(index: ItemIndex) -> None:
+def test_spread_is_that_of_the_scores_about_their_mean(index: ItemIndex) -> None:
     """Over all clusters; single ones may have a shape of their own, which is not kept."""
     assert index.cache is not None
     queries = np.random.default_rng(3).normal(size=(200, index.dim)).astype(np.float32)
