@@ -33,6 +33,10 @@ BENCHMARKS = (
     "experiments.filter_bench --data mixture --clusters 2048 --threads 2",
     "experiments.services_study",
     "experiments.serving_loadgen",
+    "experiments.deeprecinfra",
+    "experiments.deeprecinfra.real",
+    "experiments.deeprecinfra.processor",
+    "experiments.deeprecinfra.figures",
 )
 
 

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import tyro
 
+from experiments.deeprecinfra.command import profile
 from serving.command import serve
 from serving.load.options import Load
 from serving.tune_command import tune_serving
@@ -257,6 +258,7 @@ COMMANDS: dict[str, Any] = {
     "tune": tune,
     "tune-serving": tune_serving,
     "load": load,
+    "profile": profile,
     "demo": demo,
 }
 

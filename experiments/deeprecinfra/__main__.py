@@ -20,11 +20,13 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from experiments.deeprecinfra import profiles
+from experiments.deeprecinfra.bench import check_target
 from experiments.deeprecinfra.model_config import MODELS
 from experiments.deeprecinfra.report import headline, markdown, plot, summary
 from experiments.deeprecinfra.schedulers import SCHEDULERS
+from experiments.deeprecinfra.schedulers.joint_search import settings
 from experiments.deeprecinfra.study import Cell, run, situations
-from experiments.deeprecinfra.workload import LEVELS
+from experiments.deeprecinfra.workload import LEVELS, queries
 from experiments.results import FOLDER, Cache, write_result
 from silverjax.replace_file import replace_text
 
@@ -97,6 +99,11 @@ def main(study: Study) -> list[Cell]:
             cores=study.cores,
         )
     )
+    if measured:  # published machines meet all targets
+        for case in cases:
+            sizes = queries(1.0, 4_096, sizes=study.workload, seed=study.seed).sizes
+            ways = [(case.machine, one) for one in settings(case.machine, sizes)]
+            check_target(f"{case.model} on {case.machine.name}", case.target, ways, sizes)
     machine = "measured" if measured else study.cpu
     name = f"deeprecinfra-{study.table}-{machine}" + ("-quick" if study.quick else "")
     cache = Cache(pathlib.Path(tempfile.gettempdir()) / f"{name}.cache.json", fresh=study.fresh)

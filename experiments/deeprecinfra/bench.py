@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
+from jaxtyping import Int
 from scipy.special import bdtr
 
 from experiments.deeprecinfra.plans import Fixed, Plan, Running
-from experiments.deeprecinfra.profiles import Machine, Profile
+from experiments.deeprecinfra.profiles import Machine
 from experiments.deeprecinfra.simulator import Servers, Setting
 from experiments.deeprecinfra.workload import PERCENTILE, queries
-from serving.load.workload import Schedule
+from serving.load.workload import LARGEST, Schedule
 
-_WARM, _COUNTED = 2_048, 14_336
-_WARM_RULE, _COUNTED_RULE = 1_024, 6_144  # of rules that decide batch by batch, which run slower
+SEED = 12_345  # of the load that all plans are compared under
+_WARM, _COUNTED = 2_048, 10_240
 _RISK = 0.05  # chance of calling a target met that is missed
-_RESOLUTION, _RESOLUTION_RULE = 0.005, 0.01
+RESOLUTION = 0.005
+_RESOLUTION_RULE = 0.01
 
 
 def allowed(count: int, *, certain: bool = False) -> int:
@@ -80,19 +84,23 @@ class Bench:
 
 
 def carries(
-    machine: Machine, plan: Plan, rate: float, target: float, *, workload: str, seed: int
+    machine: Machine,
+    plan: Plan,
+    rate: float,
+    target: float,
+    *,
+    workload: str = "mlperf",
+    seed: int = SEED,
 ) -> bool:
     """Whether a plan meets the target at a rate, with confidence; all plans get one load."""
-    fixed = isinstance(plan, Fixed)
-    warm, counted = (_WARM, _COUNTED) if fixed else (_WARM_RULE, _COUNTED_RULE)
-    load = queries(rate, warm + counted, sizes=workload, seed=seed)
-    most = allowed(counted, certain=True)
+    load = queries(rate, _WARM + _COUNTED, sizes=workload, seed=seed)
+    most = allowed(_COUNTED, certain=True)
     running = plan.start(machine, seed)
-    if not fixed:  # these run once
-        found = running.run(load, target=target, late=warm + most)
-        return len(found) == len(load) and int((found[warm:] > target).sum()) <= most
-    running.run(Schedule(load.times[:warm], load.sizes[:warm], load.duration))
-    rest = Schedule(load.times[warm:], load.sizes[warm:], load.duration)
+    if not isinstance(plan, Fixed):  # rules that decide batch by batch run once
+        found = running.run(load, target=target, late=_WARM + most)
+        return len(found) == len(load) and int((found[_WARM:] > target).sum()) <= most
+    running.run(Schedule(load.times[:_WARM], load.sizes[:_WARM], load.duration))
+    rest = Schedule(load.times[_WARM:], load.sizes[_WARM:], load.duration)
     return int((running.run(rest, target=target, late=most) > target).sum()) <= most
 
 
@@ -102,7 +110,7 @@ def sustained(
     target: float,
     *,
     workload: str = "mlperf",
-    seed: int = 12_345,
+    seed: int = SEED,
     least: float = 0.0,
 ) -> float:
     """Highest rate that a plan carries within the target, to 0.5 % (1 % for rules).
@@ -114,10 +122,9 @@ def sustained(
     if isinstance(plan, Fixed):
         high = Servers(machine, plan.setting, seed=seed).capacity(sizes)
     else:
-        bulk = [profile.by_rows()[1:] / np.arange(1, 1025) for profile in _all(machine)]
-        high = sum(1 / one.min() for one in bulk) / float(sizes.mean())
+        high = ceiling(machine, float(sizes.mean()))
     low, floor = least, 0.01 * high  # less counts as nothing
-    resolution = _RESOLUTION if isinstance(plan, Fixed) else _RESOLUTION_RULE
+    resolution = RESOLUTION if isinstance(plan, Fixed) else _RESOLUTION_RULE
     while high - low > resolution * high and high > floor:
         middle = (low + high) / 2
         if carries(machine, plan, middle, target, workload=workload, seed=seed):
@@ -127,5 +134,50 @@ def sustained(
     return low
 
 
-def _all(machine: Machine) -> list[Profile]:
-    return [machine.cpu] * machine.cores + ([machine.accelerator] if machine.accelerator else [])
+def ceiling(machine: Machine, size: float) -> float:
+    """Queries per second of `size` items with every device always busy with its best batches.
+
+    No scheduler carries more.
+    """
+    executors = [machine.cpu] * machine.cores
+    executors += [machine.accelerator] if machine.accelerator else []
+    rows = np.arange(1, LARGEST + 1)
+    return float(sum(1 / (one.by_rows()[1:] / rows).min() for one in executors) / size)
+
+
+class TargetError(ValueError):
+    """No setting meets a target, even without load."""
+
+
+def check_target(
+    what: str,
+    target: float,
+    ways: Sequence[tuple[Machine, Setting]],
+    sizes: Int[np.ndarray, " n"],
+) -> None:
+    """Refuses a target that no setting meets even without load.
+
+    Args:
+        what: To name in the message.
+        target: Seconds.
+        ways: Machines with the settings that may be chosen.
+        sizes: A sample of query sizes.
+
+    Raises:
+        TargetError: Says the lowest latency seen, and of which setting.
+    """
+    few = sizes[:256]
+    apart = Schedule(np.arange(len(few)) * 1e6, few, 1e6 * len(few))
+    seen = {
+        (way.batch, way.workers): float(
+            np.percentile(Servers(machine, way).run(apart), 100 * PERCENTILE)
+        )
+        for machine, way in ways
+    }
+    (batch, workers), least = min(seen.items(), key=lambda one: one[1])
+    if least > target:
+        raise TargetError(
+            f"no setting of {what} meets its target of {1e3 * target:.4g} ms: without any load the "
+            f"lowest 95th percentile is {1e3 * least:.4g} ms, with {batch=} on {workers} workers; "
+            "choose a higher target, other models, or a machine with more or faster cores"
+        )

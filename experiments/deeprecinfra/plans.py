@@ -36,9 +36,15 @@ class Running(Protocol):
 
 @dataclasses.dataclass(frozen=True)
 class Fixed:
-    """One setting throughout."""
+    """One setting throughout.
+
+    Attributes:
+        setting: That one.
+        claimed: Queries per second that its scheduler says it carries, if it says.
+    """
 
     setting: Setting
+    claimed: float | None = dataclasses.field(default=None, compare=False)
 
     def start(self, machine: Machine, seed: int) -> Running:
         return Servers(machine, self.setting, seed=seed)

@@ -108,7 +108,8 @@ def _beside(measuring: Measuring, model: str) -> float:
     return float(np.median(times_of(measuring, model, (_SLOWDOWN_BATCH,))[0]))
 
 
-def _workers(count: int) -> concurrent.futures.ProcessPoolExecutor:
+def workers(count: int) -> concurrent.futures.ProcessPoolExecutor:
+    """Processes that have not touched JAX yet, each on a core of its own."""
     context = multiprocessing.get_context("spawn")
     cores: multiprocessing.Queue[int] = context.Queue()
     usable = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else [0]
@@ -121,16 +122,16 @@ def _workers(count: int) -> concurrent.futures.ProcessPoolExecutor:
 
 def measure(measuring: Measuring, model: str) -> Profile:
     """Runs in processes of its own, one a core."""
-    with _workers(1) as pool:
+    with workers(1) as pool:
         platform, kind, samples = pool.submit(_alone, measuring, model).result()
         alone = pool.submit(_beside, measuring, model).result() if measuring.cores > 1 else 1.0
-    workers: tuple[int, ...] = (1,)
+    busy: tuple[int, ...] = (1,)
     slowdown: tuple[float, ...] = (1.0,)
     if measuring.cores > 1 and platform == "cpu":
-        with _workers(measuring.cores) as pool:
+        with workers(measuring.cores) as pool:
             waiting = [pool.submit(_beside, measuring, model) for _ in range(measuring.cores)]
             beside = float(np.mean([one.result() for one in waiting]))
-        workers, slowdown = (1, measuring.cores), (1.0, max(1.0, beside / alone))
+        busy, slowdown = (1, measuring.cores), (1.0, max(1.0, beside / alone))
     middle = np.array([np.median(one) for one in samples])
     # The spread without the few calls that the system interrupted.
     spread = [np.subtract(*np.percentile(one, (75, 25))) / 1.349 for one in samples]
@@ -142,7 +143,7 @@ def measure(measuring: Measuring, model: str) -> Profile:
         batches=BATCHES,
         seconds=tuple(middle.tolist()),
         noise=float(min(0.99, np.median(spread / middle))),
-        workers=workers,
+        workers=busy,
         slowdown=slowdown,
     )
 
@@ -153,7 +154,7 @@ def main(measuring: Measuring) -> None:
         model_config(model, measuring.preset, table_scale=measuring.table_scale)
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
     if not 1 <= measuring.cores <= usable:
-        raise SystemExit(f"cores={measuring.cores} must be from 1 to the {usable} of this process")
+        raise ValueError(f"cores={measuring.cores} must be from 1 to the {usable} of this process")
     found = [measure(measuring, model) for model in track(measuring.models, "measuring")]
     for profile in found:
         shown = ", ".join(f"{b}: {1e3 * s:.3g}" for b, s in zip(profile.batches, profile.seconds))

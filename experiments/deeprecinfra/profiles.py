@@ -34,6 +34,7 @@ class Profile:
         noise: Coefficient of variation from batch to batch.
         workers: Workers at a time, ascending, that `slowdown` is known for.
         slowdown: Time of a batch while so many workers are busy, over that of one alone.
+        padded: Batches run in programs compiled for `batches`, padded to the next of them.
     """
 
     model: str
@@ -45,6 +46,7 @@ class Profile:
     noise: float = 0.0
     workers: tuple[int, ...] = (1,)
     slowdown: tuple[float, ...] = (1.0,)
+    padded: bool = False
 
     def __post_init__(self) -> None:
         what = f"the profile of {self.model} on {self.device}"
@@ -65,11 +67,14 @@ class Profile:
                     f"{what} has {len(values)} times for {name}={keys}: there must be one for "
                     "each, and they must ascend from 1 or more"
                 )
-        if len(self.batches) < 2 or self.batches[0] > _LEAST or self.batches[-1] < _MOST:
+        least = LARGEST if self.padded else _LEAST
+        if len(self.batches) < 2 or self.batches[0] > least or self.batches[-1] < _MOST:
             raise ValueError(
                 f"{what} lacks batch sizes: it has {self.batches} and must reach from "
-                f"{_LEAST} or less to {_MOST} or more; measure the rest"
+                f"{least} or less to {_MOST} or more; measure the rest"
             )
+        if self.padded and self.batches[-1] < LARGEST:
+            raise ValueError(f"{what} is padded and has no program of {LARGEST} rows; add one")
         for rows, seconds in zip(self.batches, self.seconds):
             if not 0 < seconds < math.inf:
                 raise ValueError(
@@ -83,16 +88,19 @@ class Profile:
     def by_rows(self, workers: int = 1) -> Float[np.ndarray, " rows"]:
         """Seconds of a batch of 0, 1, ... 1,024 rows while `workers` are busy.
 
-        Straight lines between the sizes; beyond the smallest and largest, the line goes on, down
-        to half of the smallest size's time.
+        Padded: that of the next size. Otherwise straight lines between the sizes; beyond the
+        smallest and largest, the line goes on, down to half of the smallest size's time.
         """
         rows, sizes = np.arange(LARGEST + 1.0), np.asarray(self.batches, float)
         known = np.asarray(self.seconds)
+        slower = float(np.interp(workers, self.workers, self.slowdown))
+        if self.padded:
+            return known[np.searchsorted(sizes, rows)] * slower
         seconds = np.interp(rows, sizes, known)
         first, last = np.diff(known)[[0, -1]] / np.diff(sizes)[[0, -1]]
         seconds = np.where(rows < sizes[0], known[0] + (rows - sizes[0]) * first, seconds)
         seconds = np.where(rows > sizes[-1], known[-1] + (rows - sizes[-1]) * last, seconds)
-        return np.maximum(seconds, known[0] / 2) * np.interp(workers, self.workers, self.slowdown)
+        return np.maximum(seconds, known[0] / 2) * slower
 
 
 @dataclasses.dataclass(frozen=True)

@@ -34,8 +34,11 @@ class Setting:
         threshold: Queries of more items go to the accelerator; None: all go to the cores.
         share: Part of such a query that the accelerator takes; the cores take the rest.
         joined: Most items of a launch that joins waiting queries; 0: one query a launch.
-        pulls: The accelerator also takes from the cores' queue, in order and up to `joined` items
-            a launch, as soon as so many items wait there; 0: it does not. Without `threshold`.
+        pulls: The accelerator also takes from the cores' queue, in the same way and up to `joined`
+            items a launch, as soon as so many items wait there; 0: it does not. Without
+            `threshold`.
+        fill: The last core that is free takes so many items of what waits, in order, and cuts
+            the last query where it is full; 0: one batch. Without `threshold`.
         even: Batches of a query are equally large; otherwise all but the last are full.
     """
 
@@ -45,6 +48,7 @@ class Setting:
     share: float = 1.0
     joined: int = 0
     pulls: int = 0
+    fill: int = 0
     even: bool = False
 
     def __post_init__(self) -> None:
@@ -55,11 +59,15 @@ class Setting:
                 f"workers={self.workers} and share={self.share} must be positive, and the share "
                 "at most 1"
             )
-        if self.pulls and (self.threshold is not None or self.joined < self.batch):
+        if (self.pulls or self.fill) and self.threshold is not None:
             raise ValueError(
-                f"pulls={self.pulls} needs joined={self.joined} of at least batch={self.batch}, "
-                f"and no threshold, which is {self.threshold}"
+                f"pulls={self.pulls} and fill={self.fill} are of one queue; they need no "
+                f"threshold, which is {self.threshold}"
             )
+        for name, most in (("joined", self.joined), ("fill", self.fill)):
+            least = self.batch if name == "joined" and self.pulls else 0
+            if not least <= most <= LARGEST:
+                raise ValueError(f"{name}={most} must be from {least} to {LARGEST}")
 
 
 def parts(rows: int, batch: int, *, even: bool) -> list[int]:
@@ -68,6 +76,29 @@ def parts(rows: int, batch: int, *, even: bool) -> list[int]:
     if not even:
         return [batch] * (count - 1) + [rows - batch * (count - 1)] if count else []
     return [rows // count + (one < rows % count) for one in range(count)]
+
+
+def take(
+    queue: collections.deque[tuple[int, float, int]], now: float, most: int
+) -> tuple[list[int], int]:
+    """The first batch that waits, and what came after it by now, up to so many items.
+
+    Args:
+        queue: (query, arrival, items), in order of arrival; what is taken leaves it.
+
+    Returns:
+        The queries, and their items together.
+    """
+    query, _, total = queue.popleft()
+    which = [query]
+    while queue and queue[0][1] <= now and total < most:
+        query, came, items = queue.popleft()
+        taken = min(items, most - total)
+        if taken < items:
+            queue.appendleft((query, came, items - taken))
+        which.append(query)
+        total += taken
+    return which, total
 
 
 class Servers:
@@ -98,9 +129,12 @@ class Servers:
             self._launch_noise = itertools.cycle(_factors(machine.accelerator.noise, rngs[1]))
 
     def capacity(self, sizes: Int[np.ndarray, " n"]) -> float:
-        """Queries per second at which a device is busy all the time, were launches not joined."""
+        """Queries per second at which a device is always busy; an upper bound where they join."""
         here, there = self._split(sizes)
         core = np.mean([sum(self._seconds(rows)) for rows in here.tolist()])
+        if self._setting.fill:  # batches at best as good as one that is filled, or a part of it
+            fill = np.arange(1, max(self._setting.fill, self._setting.batch) + 1)
+            core = min(core, sizes.mean() * (self._core[fill] / fill).min())
         rate = self._setting.workers / core if core else math.inf
         if self._setting.pulls:  # launches at best full
             joined = self._setting.joined
@@ -124,10 +158,11 @@ class Servers:
         here, there = self._split(schedule.sizes)
         ends = self._accelerate(schedule.times, there)
         latencies, count = [], 0
-        step = _BLOCK if not self._setting.pulls else 8 * _BLOCK  # the queue runs dry in between
+        joins = self._setting.pulls or self._setting.fill
+        step = 8 * _BLOCK if joins else _BLOCK  # in between, the queue runs dry
         for at in range(0, len(schedule), step):
             block = slice(at, at + step)
-            serve = self._together if self._setting.pulls else self._cores
+            serve = self._together if joins else self._cores
             done = serve(schedule.times[block], here[block])
             latencies.append(np.maximum(done, ends[block]) - schedule.times[block])
             count += int((latencies[-1] > target).sum())
@@ -165,7 +200,7 @@ class Servers:
         return np.array(done)
 
     def _together(self, times: np.ndarray, rows: np.ndarray) -> Float[np.ndarray, " n"]:
-        """The same, with an accelerator that takes from the queue."""
+        """The same, where batches join and an accelerator may take from the queue."""
         done = np.zeros(len(times))
         cut = {size: parts(size, self._setting.batch, even=self._setting.even)
                for size in set(rows.tolist())}  # fmt: skip
@@ -186,27 +221,27 @@ class Servers:
             if min(core, launch) >= until:
                 return
             if core <= launch:
-                query, _, items = queue.popleft()
-                self._waiting -= items
+                others = min(free[1:3], default=math.inf)  # of a heap: the next to be free
+                which, items = self._pop(core, setting.fill if others > core else 0)
                 end = core + self._core_seconds[items] * next(self._noise)
                 heapq.heapreplace(free, end)
+            else:
+                which, items = self._pop(launch, setting.joined)
+                end = self._launched = launch + self._launch[items] * next(self._launch_noise)
+            for query in which:
                 done[query] = max(done[query], end)
-                continue
-            taken, total = list[int](), 0
-            while queue and total + queue[0][2] <= setting.joined:
-                query, _, items = queue.popleft()
-                taken.append(query)
-                total += items
-            self._waiting -= total
-            self._launched = launch + self._launch[total] * next(self._launch_noise)
-            done[taken] = np.maximum(done[taken], self._launched)
+
+    def _pop(self, now: float, most: int) -> tuple[list[int], int]:
+        which, total = take(self._queue, now, most)
+        self._waiting -= total
+        return which, total
 
     def _pull_at(self) -> float:
         """When the accelerator takes its next launch, by what has come so far.
 
         Had enough waited before the latest arrival, it would have started by then.
         """
-        if self._waiting < self._setting.pulls:
+        if not 0 < self._setting.pulls <= self._waiting:
             return math.inf
         return max(self._launched, self._latest)
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 
 from rich.progress import Progress
 
-from experiments.deeprecinfra.bench import Bench, sustained
+from experiments.deeprecinfra.bench import Bench, ceiling, sustained
 from experiments.deeprecinfra.plans import Batching, Fixed, Plan
 from experiments.deeprecinfra.profiles import Machine, Profile
 from experiments.deeprecinfra.published import published_machine
@@ -38,6 +38,7 @@ class Cell:
         spent: Queries it measured to choose.
         seconds: That choosing took.
         plan: What it chose.
+        ceiling: Queries per second that no scheduler can exceed there.
     """
 
     model: str
@@ -48,6 +49,7 @@ class Cell:
     spent: int
     seconds: float
     plan: dict[str, object]
+    ceiling: float
 
 
 @dataclasses.dataclass(frozen=True)
@@ -138,11 +140,19 @@ def measure(case: Situation, scheduler: str, *, workload: str, seed: int) -> Cel
     took = time.perf_counter() - start
     qps = sustained(case.machine, plan, case.target, workload=workload)
     return Cell(
-        case.model, case.level, case.accelerator, scheduler, qps, bench.spent, took, _plain(plan)
+        model=case.model,
+        level=case.level,
+        accelerator=case.accelerator,
+        scheduler=scheduler,
+        qps=qps,
+        spent=bench.spent,
+        seconds=took,
+        plan=_plain(plan),
+        ceiling=ceiling(case.machine, float(bench.sizes.mean())),
     )
 
 
 def _plain(plan: Plan) -> dict[str, object]:
     if isinstance(plan, Fixed):
-        return dataclasses.asdict(plan.setting)
+        return {"claimed_qps": plan.claimed, **dataclasses.asdict(plan.setting)}
     return {"rule": plan.name if isinstance(plan, Batching) else type(plan).__name__}

@@ -28,7 +28,7 @@ def hercules(bench: Bench) -> Plan:
                 rates[near] = achievable(bench, near)
         best = max(rates, key=lambda setting: rates[setting])
         if best == here:
-            return Fixed(here)
+            return Fixed(here, rates[here])
         here = best
 
 

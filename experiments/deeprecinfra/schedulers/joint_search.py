@@ -18,21 +18,23 @@ from collections.abc import Iterator
 import numpy as np
 from jaxtyping import Float, Int
 
-from experiments.deeprecinfra.bench import Bench, allowed, sustained
-from experiments.deeprecinfra.plans import Fixed, Plan
+from experiments.deeprecinfra.bench import RESOLUTION, Bench, allowed, carries, sustained
+from experiments.deeprecinfra.plans import Fixed
 from experiments.deeprecinfra.profiles import Machine
 from experiments.deeprecinfra.simulator import Setting, parts
 from experiments.deeprecinfra.workload import PERCENTILE
 from serving.load.workload import LARGEST
 
-_BATCHES = tuple(sorted({round(2 ** (power / 3)) for power in range(9, 31)}))
+_BATCHES = tuple(sorted({round(2 ** (power / 3)) for power in range(12, 31)}))
 _SHARES = (1.0, 0.6, 0.2)
 _JOINED = (0, 512, LARGEST)
-_PULLS = (1, 256, 512)  # items that wait before the accelerator takes from the queue
+_PULLS = (1, 256)  # items that wait before the accelerator takes from the queue
+_FILLS = (0, 160, 256, 384, 512, 768, LARGEST)
 _WORKERS = (1.0, 0.75, 0.5)  # of the cores, where more of them slow each other down
-_RACERS = 10
+_RACERS = 8
 _QUERIES, _CONFIRM = 2_048, 4_096
 _STEP = 1.02
+_FAR = 0.7  # of the best rate
 
 
 def settings(machine: Machine, sizes: Int[np.ndarray, " n"]) -> Iterator[Setting]:
@@ -40,16 +42,18 @@ def settings(machine: Machine, sizes: Int[np.ndarray, " n"]) -> Iterator[Setting
     slow = machine.cpu.slowdown[-1] > 1
     workers = {max(1, int(part * machine.cores)) for part in (_WORKERS if slow else (1.0,))}
     for batch, count in itertools.product(_BATCHES, sorted(workers, reverse=True)):
-        yield Setting(batch, count, even=True)
+        fills = [fill for fill in _FILLS if not fill or fill > batch]
+        for fill in fills:
+            yield Setting(batch, count, fill=fill, even=True)
         if machine.accelerator is None:
             continue
         quantiles = np.quantile(sizes, np.linspace(0, 1, 13)[:-1], method="lower")
         thresholds = sorted({int(size) - 1 for size in quantiles} | {int(quantiles[-1])})
         for threshold, share, joined in itertools.product(thresholds, _SHARES, _JOINED):
             yield Setting(batch, count, threshold, share, joined, even=True)
-        for pulls, joined in itertools.product(_PULLS, (256, 512, LARGEST)):
-            if max(pulls, batch) <= joined:
-                yield Setting(batch, count, joined=joined, pulls=pulls, even=True)
+        for fill, pulls, joined in itertools.product(fills, _PULLS, _JOINED[1:]):
+            if batch <= joined:
+                yield Setting(batch, count, joined=joined, pulls=pulls, fill=fill, even=True)
 
 
 def estimates(
@@ -90,10 +94,13 @@ def _times(machine: Machine, setting: Setting, rows: Int[np.ndarray, " n"]) -> l
     cut = [core[parts(one, setting.batch, even=True)] if one else core[:0] for one in rows - there]
     work = np.array([one.sum() for one in cut]) / setting.workers
     own = np.array([one.max(initial=0.0) for one in cut])
+    if setting.fill:  # near capacity every batch is full, and lasts as long
+        work = np.minimum(work, rows * core[setting.fill] / setting.fill / setting.workers)
+        own = np.full_like(own, core[setting.fill])
     if setting.pulls and machine.accelerator is not None:
         # One more server, worth as many cores as its full launches; any query may be in one.
         full = machine.accelerator.by_rows()[setting.joined]
-        worth = (setting.joined / full) / (rows @ np.ones_like(work) / work.sum())
+        worth = (setting.joined / full) * (work.sum() / rows.sum())
         work = work / (1 + worth)
         return [work, np.maximum(own, full), np.zeros_like(own), np.zeros_like(own)]
     if setting.threshold is None or machine.accelerator is None:
@@ -122,21 +129,31 @@ def _late(
     return np.where(own == 0, 0.0, np.where(left < 0, 1.0, waits))
 
 
-def joint(bench: Bench) -> Plan:
+def joint(bench: Bench) -> Fixed:
     """Ranks by the model, races on the machine, confirms."""
     candidates = list(settings(bench.machine, bench.sizes))
     guess = estimates(bench.machine, candidates, bench.sizes, bench.target)
     ranked = [candidates[one] for one in np.argsort(-guess, kind="stable")]
-    best, *racers = _varied(ranked, [s for s in ranked if s.threshold is None])
-    rate = float(guess.max())
-    while not _meets(bench, best, rate) and rate > 1e-3 * guess.max():
-        rate /= _STEP**2
+    best, *racers = _varied(ranked, [s for s in ranked if s.threshold is None and not s.pulls])
+    rate = _lower(bench, best, float(guess.max()), _QUERIES, certain=False)
     for racer in racers:
         while bench.capacity(racer) > _STEP * rate and _meets(bench, racer, _STEP * rate):
             best, rate = racer, _STEP * rate
-    while rate > 1e-3 * guess.max() and not _confirmed(bench, best, rate):
-        rate /= _STEP
-    return Fixed(best)
+    return Fixed(best, _lower(bench, best, rate, _CONFIRM, certain=True))
+
+
+def _lower(bench: Bench, setting: Setting, rate: float, count: int, *, certain: bool) -> float:
+    """The first rate, going down, at which fresh queries meet the target.
+
+    One that is missed long before the end of a measurement is missed by far.
+    """
+    most, least = allowed(count, certain=certain), 1e-3 * rate
+    while rate > least:
+        before = bench.spent
+        if bench.late(Fixed(setting), rate, count, most=most) <= most:
+            return rate
+        rate /= _STEP**4 if bench.spent - before < count / 3 else _STEP**2
+    return rate
 
 
 def _varied(ranked: list[Setting], alone: list[Setting]) -> list[Setting]:
@@ -152,7 +169,7 @@ def _varied(ranked: list[Setting], alone: list[Setting]) -> list[Setting]:
 
 
 def _way(setting: Setting) -> tuple[object, ...]:
-    return setting.threshold, setting.share, setting.joined, setting.pulls
+    return setting.threshold, setting.share, setting.joined, setting.pulls, setting.fill
 
 
 def _meets(bench: Bench, setting: Setting, rate: float) -> bool:
@@ -160,27 +177,24 @@ def _meets(bench: Bench, setting: Setting, rate: float) -> bool:
     return bench.late(Fixed(setting), rate, _QUERIES, most=most) <= most
 
 
-def _confirmed(bench: Bench, setting: Setting, rate: float) -> bool:
-    most = allowed(_CONFIRM, certain=True)
-    return bench.late(Fixed(setting), rate, _CONFIRM, most=most) <= most
-
-
-def oracle(bench: Bench) -> Plan:
-    """Every setting, by the measure that all plans are compared by; it costs no queries.
+def oracle(bench: Bench) -> Fixed:
+    """All settings, by the measure that all plans are compared by; it costs no queries.
 
     Those that the model likes come first, so that most others are dropped by one run: what does
-    not carry more than the best so far is not the best.
+    not carry more than the best so far is not the best. What the model says to carry less than
+    70 % of the best is left out.
     """
     candidates = list(settings(bench.machine, bench.sizes))
     guess = estimates(bench.machine, candidates, bench.sizes, bench.target)
     best, rate = candidates[0], 0.0
     for one in np.argsort(-guess, kind="stable"):
         setting = candidates[one]
-        if bench.capacity(setting) <= rate:
+        if bench.capacity(setting) <= rate or guess[one] < _FAR * rate:
             continue
-        found = sustained(
-            bench.machine, Fixed(setting), bench.target, workload=bench.workload, least=rate
-        )
+        plan, more = Fixed(setting), (1 + RESOLUTION) * rate
+        if rate and not carries(bench.machine, plan, more, bench.target, workload=bench.workload):
+            continue
+        found = sustained(bench.machine, plan, bench.target, workload=bench.workload, least=rate)
         if found > rate:
             best, rate = setting, found
-    return Fixed(best)
+    return Fixed(best, rate)

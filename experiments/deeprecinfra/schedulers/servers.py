@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 
-from experiments.deeprecinfra.bench import Bench, allowed
+from experiments.deeprecinfra.bench import Bench, allowed, ceiling
 from experiments.deeprecinfra.plans import Batching, Matching, Plan
 from experiments.policies import BentoML, Clipper, Triton
 from serving.load.workload import LARGEST
@@ -20,12 +20,9 @@ _QUERIES, _HALVINGS = 1_024, 6
 def tuned(bench: Bench, plans: list[Batching]) -> Plan:
     """The one that carries most, each measured only if it carries more than the best so far."""
     best, rate = plans[0], 0.0
-    high = sum(
-        1 / (bench.sizes.mean() * (profile.by_rows()[1:] / range(1, LARGEST + 1)).min())
-        for profile in [bench.machine.cpu] * bench.machine.cores
-    )
+    high = ceiling(bench.machine, float(bench.sizes.mean()))
     for plan in plans:
-        low, top = rate, 1.5 * high
+        low, top = rate, high
         if rate and _misses(bench, plan, 1.01 * rate):
             continue
         for _ in range(_HALVINGS):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import binom
 
-from experiments.deeprecinfra.bench import Bench, allowed, carries, sustained
+from experiments.deeprecinfra.bench import Bench, allowed, carries, ceiling, check_target, sustained
 from experiments.deeprecinfra.plans import Batching, Fixed, Matching
 from experiments.deeprecinfra.profiles import Machine, Profile
 from experiments.deeprecinfra.simulator import Setting
@@ -64,6 +64,12 @@ def test_rules_take_from_one_queue_with_cores_and_accelerator() -> None:
     assert both > 1.5 * alone > 0
 
 
+def test_the_ceiling_is_all_devices_at_their_best() -> None:
+    # Best at 1,024 items: 11.24 ms on each of four cores, 2.024 ms on the accelerator.
+    assert ceiling(CORES, 256.0) == pytest.approx(4 * 4 / 11.24e-3)
+    assert ceiling(BOTH, 256.0) == pytest.approx(4 * 4 / 11.24e-3 + 4 / 2.024e-3)
+
+
 def small(times: list[float], sizes: list[int]) -> Schedule:
     return Schedule(np.array(times), np.array(sizes), 1.0)
 
@@ -78,3 +84,12 @@ def test_matching_lets_a_query_wait_for_the_accelerator_if_that_is_sooner() -> N
     machine = Machine("pair", 1, CORE, CHIP)
     got = Matching(1.0).start(machine, 0).run(small([0.0, 1e-3], [1000, 1000]))
     assert got == pytest.approx([2e-3, 3e-3], rel=1e-3)  # and not 11 ms on the core
+
+
+def test_a_target_that_no_setting_meets_says_what_was_seen() -> None:
+    # 256 items are four batches of 64 on four cores, 1.64 ms; as one batch 3.56 ms.
+    ways = [(CORES, Setting(batch, 4)) for batch in (64, 256)]
+    sizes = np.full(300, 256)
+    check_target("ncf", 0.0017, ways, sizes)
+    with pytest.raises(ValueError, match=r"ncf meets .* of 1\.5 ms.* is 1\.64 ms, with batch=64"):
+        check_target("ncf", 0.0015, ways, sizes)

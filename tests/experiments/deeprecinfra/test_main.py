@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import pathlib
 
@@ -9,13 +10,14 @@ import pytest
 
 from experiments.deeprecinfra import study
 from experiments.deeprecinfra.__main__ import Study, check, main
+from experiments.deeprecinfra.profiles import save
 from experiments.deeprecinfra.report import headline, markdown, summary
 from experiments.deeprecinfra.study import Cell
 from tests.experiments.deeprecinfra.test_profiles import PROFILE
 
 
 def cell(scheduler: str, model: str, qps: float, accelerator: str = "", spent: int = 1) -> Cell:
-    return Cell(model, "low", accelerator, scheduler, qps, spent, 0.1, {"batch": 25})
+    return Cell(model, "low", accelerator, scheduler, qps, spent, 0.1, {"batch": 25}, 100.0)
 
 
 CELLS = [
@@ -41,11 +43,17 @@ def test_means_are_geometric_and_over_the_static_scheduler_on_cores() -> None:
     assert ours.of_oracle is None
     beside = found["ours", "1080ti"]
     assert (beside.over_static, beside.carried, beside.models) == (0.0, 1, 2)
+    assert beside.ceiling == pytest.approx(100 / 200**0.5)
+    fast = [dataclasses.replace(one, qps=80.0) if one.accelerator else one for one in CELLS]
+    found = {(line.scheduler, line.accelerator): line for line in summary(fast)}
+    faster = found["ours", "1080ti"]
+    assert faster.over_static == pytest.approx(2 * faster.per_watt) == pytest.approx(80 / 200**0.5)
 
 
 def test_the_report_names_every_rate_and_every_source() -> None:
     text = markdown(CELLS, {"ncf on a core": "published: somewhere"}, title="Schedulers")
-    assert "| ours | 2.68 | 2/2 | 1.34 | 0.90 | - | 1 |" in text
+    assert "| ours | 2.68 | 2/2 | 1.34 | 0.90 | - | 1 | 2.68 |" in text
+    assert "(paper 1.74, ceiling 7.07, 3.54 times DeepRecSched, published)" in text
     assert "| ncf | low | 1080ti | - | - | 80 |" in text
     assert "- ncf on a core: published: somewhere" in text
     assert any("2.68; 1.34 x DeepRecSched" in one for one in headline(summary(CELLS), "s").values())
@@ -90,3 +98,11 @@ def test_a_model_without_a_measured_profile_is_rejected() -> None:
                 ("ncf", "din"), ("low",), cpu="", accelerator="", measured={"ncf": PROFILE}
             )
         )
+
+
+def test_a_target_that_measured_cores_cannot_meet_is_rejected(tmp_path: pathlib.Path) -> None:
+    path = tmp_path / "slow.json"
+    save(path, [PROFILE])  # a second and more for every batch
+    asked = Study(models=("ncf",), levels=("low",), profiles=path, cores=4, folder=tmp_path)
+    with pytest.raises(ValueError, match="no setting of ncf on measured-4 meets its target of 2.5"):
+        main(asked)

@@ -30,6 +30,15 @@ def test_lines_between_the_sizes_and_beyond_them() -> None:
     assert changed(seconds=(1.0, 91.0, 92.0)).by_rows()[1] == 0.5  # not below half
 
 
+def test_padded_batches_take_as_long_as_the_next_program() -> None:
+    at = changed(batches=(10, 100, 1024), padded=True).by_rows(4)
+    np.testing.assert_allclose(
+        at[[0, 1, 10, 11, 100, 101, 1024]], [1.6] * 3 + [3.2] * 2 + [19.2] * 2
+    )
+    with pytest.raises(ValueError, match="is padded and has no program of 1024 rows"):
+        changed(padded=True)
+
+
 def test_more_workers_are_slower_each() -> None:
     np.testing.assert_allclose(PROFILE.by_rows(2), 1.2 * PROFILE.by_rows(1))
 

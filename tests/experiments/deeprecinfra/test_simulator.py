@@ -131,3 +131,22 @@ def test_an_accelerator_that_never_pulls_is_not_there() -> None:
     schedule = queries(0.3, 3000, seed=4)
     pulling = Servers(MACHINE, Setting(128, 2, joined=1024, pulls=10**9)).run(schedule)
     np.testing.assert_allclose(pulling, Servers(MACHINE, Setting(128, 2)).run(schedule))
+
+
+def test_the_last_free_core_fills_its_batch_with_what_waits() -> None:
+    # Both cores end at 2 s: one takes a batch, then the other two and a half.
+    times, sizes = [0.0, 0.0, 0.1, 0.2, 0.3, 0.4], [100] * 6
+    got = run(times, sizes, Setting(100, 2, fill=250))
+    assert got == pytest.approx([2.0, 2.0, 3.9, 5.3, 5.2, 5.1])
+    # What has not come yet cannot be taken.
+    late = run([0.0, 0.1, 2.5], [100] * 3, Setting(100, 1, fill=250))
+    assert late == pytest.approx([2.0, 3.9, 3.5])
+
+
+def test_settings_that_contradict_themselves_are_rejected() -> None:
+    with pytest.raises(ValueError, match="fill=250 are of one queue; they need no threshold"):
+        Setting(100, 2, threshold=5, fill=250)
+    with pytest.raises(ValueError, match="joined=50 must be from 100 to 1024"):
+        Setting(100, 2, pulls=1, joined=50)
+    with pytest.raises(ValueError, match="fill=2000 must be from 0 to 1024"):
+        Setting(100, 2, fill=2000)
