@@ -30,8 +30,8 @@ MODEL = RetrieverConfig(
     over_arch=OverArchConfig(component_dim=4, hidden=8, cross_rank=4, cross_layers=1),
 )
 CONFIG = TrainConfig(
-    steps=200, batch=BATCH, warmup=5, learning_rate=1e-2, in_batch=8, uniform=12, positions=3,
-    mined=6, over_arch_uniform=6,
+    steps=200, refit=0.2, batch=BATCH, warmup=5, learning_rate=1e-2, in_batch=8, uniform=12,
+    positions=3, mined=6, over_arch_uniform=6,
 )  # fmt: skip
 
 

@@ -22,6 +22,7 @@ MODEL = RetrieverConfig(
 # Refreshes of the index fall between checkpoints, and epochs end within batches.
 CONFIG = TrainConfig(
     steps=24,
+    refit=0.2,
     learning_rate=0.002,
     batch=16,
     warmup=2,
