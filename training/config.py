@@ -44,8 +44,8 @@ class TrainConfig:
         task_weight: Weight of OverArch's cross entropy per task.
     """
 
-    steps: int = 900
-    refit: float = 0.55
+    steps: int = 500
+    refit: float = 0.2
     batch: int = 64
     seed: int = 0
     learning_rate: float = 5e-3
