@@ -16,8 +16,6 @@ import asyncio
 import contextlib
 import dataclasses
 import json
-import subprocess
-import sys
 import tempfile
 import threading
 import time
@@ -31,6 +29,7 @@ import tyro
 from rich.console import Console
 
 from experiments.results import report_result
+from experiments.serving_process import serving_process
 from serving.load.http_client import HttpClient
 
 _SAMPLES = 1024  # different bodies
@@ -192,29 +191,9 @@ def served(study: Study) -> Iterator[str]:
     if study.url:
         yield study.url
         return
-    options = ["--port=0", "--grpc-port=0", "--admin-port=0", "--log-format=json"]
-    options.append(f"--target-p99-ms={study.target_ms}")
-    process = subprocess.Popen(
-        [sys.executable, "-m", "silverjax.cli", "serve", str(study.snapshots), *options],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stderr is not None
-    with process:
-        try:
-            log = []
-            for line in process.stderr:
-                log.append(line)
-                if line.startswith("{") and (entry := json.loads(line))["message"] == "ready":
-                    break
-            else:
-                raise RuntimeError(f"the service did not start:\n{''.join(log)}")
-            # Somebody must read on, or a full pipe would stop the service.
-            threading.Thread(target=process.stderr.read, daemon=True).start()
-            yield entry["http"]
-        finally:
-            process.terminate()
+    options = ("--log-format=json", f"--target-p99-ms={study.target_ms}")
+    with serving_process(study.snapshots, *options) as (_, ready):
+        yield ready["http"]
 
 
 def main(study: Study) -> None:

@@ -17,13 +17,18 @@ def machine() -> dict[str, Any]:
     pages, page = os.sysconf("SC_PHYS_PAGES"), os.sysconf("SC_PAGE_SIZE")
     return {
         "processor": _processor(),
-        "cores": len(os.sched_getaffinity(0))
-        if hasattr(os, "sched_getaffinity")
-        else os.cpu_count(),
+        "cores": len(usable_cores()),
         "memory_gib": round(pages * page / 2**30, 1),
         "devices": [device.device_kind for device in jax.devices()],
         "system": f"{platform.system()} {platform.machine()}",
     }
+
+
+def usable_cores() -> list[int]:
+    """That this process may run on."""
+    if hasattr(os, "sched_getaffinity"):
+        return sorted(os.sched_getaffinity(0))
+    return list(range(os.cpu_count() or 1))
 
 
 def versions(libraries: Iterable[str]) -> dict[str, str]:

@@ -201,8 +201,9 @@ class UserTower(nn.Module):
         train: bool,
     ) -> Float[Array, "batch h width"]:
         x = self.token_drop(self.token_norm(tokens), deterministic=not train)
+        distance = causal_distance(users.history)
         for block in blocks:
-            x = block(x, causal_distance(users.history), train=train)
+            x = block(x, distance, train=train)
         return x
 
     def _out(

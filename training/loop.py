@@ -110,8 +110,12 @@ def train(
             cleanup.callback(log.close)
         report = Report(steps=config.steps, done=int(state.step), log=log, progress=progress)
         cleanup.enter_context(report)
-        to_fit = choices_to_fit(
-            dataset, config, history=model.tower.history, excluded=model.search.excluded
+        to_fit = functools.partial(
+            choices_to_fit,
+            dataset,
+            config,
+            history=model.tower.history,
+            excluded=model.search.excluded,
         )
         run = _Run(model, config, dataset.schema, corpus, to_fit, batches, report, log, checkpoints)
         state = run.to_the_end(state, checkpoint_every)
@@ -129,7 +133,7 @@ class _Run:
     config: TrainConfig
     schema: Schema
     corpus: Corpus
-    to_fit: Choices | None
+    to_fit: Callable[[], Choices | None]
     batches: grain.DatasetIterator
     report: Report
     log: MetricLog | None
@@ -166,11 +170,12 @@ class _Run:
     def _over_arch_at_rest(self, state: TrainState, phase: TrainConfig) -> TrainState:
         """With OverArch as it will stay, and an optimiser for what follows."""
         params, ema = state.params, state.ema
-        if self.to_fit is not None:
+        choices = self.to_fit()
+        if choices is not None:
             self.report.read()  # a NaN is better reported than fitted
             index = _own_index(self.schema, self.model, params, self.corpus.items)
             model, ridge = Model(self.schema, self.model), self.config.fit_ridge
-            params = with_fitted_head(model, params, index, self.corpus, self.to_fit, ridge=ridge)
+            params = with_fitted_head(model, params, index, self.corpus, choices, ridge=ridge)
             # It was fitted to the rest of this OverArch, not to that of their mean.
             ema = {**ema, "over_arch": jax.tree.map(jnp.copy, params["over_arch"])}
         opt_state = make_optimizer(phase).init(params)

@@ -24,9 +24,10 @@ import numpy as np
 from jaxtyping import Float
 
 from experiments.deeprecinfra.model_config import ModelConfig
-from experiments.deeprecinfra.profiles import Profile
+from experiments.deeprecinfra.profiles import Profile, noise_of
 from experiments.deeprecinfra.simulator import Setting, parts, take
 from serving.load.workload import LARGEST, Schedule
+from silverjax.machine import usable_cores
 
 # MLPerf's sizes of queries, their halves, and small ones.
 LADDER = (16, 32, 64, 100, 150, 200, 250, 300, 350, 400, 500, 600, 700, LARGEST)
@@ -55,13 +56,6 @@ def layouts(cores: int) -> tuple[Layout, ...]:
     return tuple(
         Layout(cores // threads, threads) for threads in range(1, cores + 1) if cores % threads == 0
     )
-
-
-def usable_cores() -> list[int]:
-    """Of this process."""
-    if hasattr(os, "sched_getaffinity"):
-        return sorted(os.sched_getaffinity(0))
-    return list(range(os.cpu_count() or 1))
 
 
 class Executors:
@@ -155,7 +149,6 @@ class Executors:
         workers = self.layout.workers
         samples = [self.times(rows, workers=workers, seconds=seconds) for rows in self.ladder]
         together = np.array([np.median(one) for one in samples])
-        spread = [np.subtract(*np.percentile(one, (75, 25))) / 1.349 for one in samples]
         alone = together
         if workers > 1:
             alone = np.array(
@@ -169,7 +162,7 @@ class Executors:
             source=f"{self.config.preset} sizes, {self.layout} executors on this machine",
             batches=self.ladder,
             seconds=tuple((together / slower).tolist()),
-            noise=float(min(0.99, np.median(spread / together))),
+            noise=noise_of(samples),
             workers=(1, workers) if workers > 1 else (1,),
             slowdown=(1.0, slower) if workers > 1 else (1.0,),
             padded=True,

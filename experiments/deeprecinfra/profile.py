@@ -25,8 +25,9 @@ from rich.console import Console
 from rich.progress import track
 
 from experiments.deeprecinfra.model_config import MODELS, model_config
-from experiments.deeprecinfra.profiles import Profile, save
+from experiments.deeprecinfra.profiles import Profile, noise_of, save
 from experiments.results import FOLDER
+from silverjax.machine import usable_cores
 
 BATCHES = (1, 4, 16, 64, 128, 256, 512, 1024)
 _SLOWDOWN_BATCH = 256
@@ -112,7 +113,7 @@ def workers(count: int) -> concurrent.futures.ProcessPoolExecutor:
     """Processes that have not touched JAX yet, each on a core of its own."""
     context = multiprocessing.get_context("spawn")
     cores: multiprocessing.Queue[int] = context.Queue()
-    usable = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else [0]
+    usable = usable_cores()
     for one in range(count):
         cores.put(usable[one % len(usable)])
     return concurrent.futures.ProcessPoolExecutor(
@@ -132,17 +133,14 @@ def measure(measuring: Measuring, model: str) -> Profile:
             waiting = [pool.submit(_beside, measuring, model) for _ in range(measuring.cores)]
             beside = float(np.mean([one.result() for one in waiting]))
         busy, slowdown = (1, measuring.cores), (1.0, max(1.0, beside / alone))
-    middle = np.array([np.median(one) for one in samples])
-    # The spread without the few calls that the system interrupted.
-    spread = [np.subtract(*np.percentile(one, (75, 25))) / 1.349 for one in samples]
     return Profile(
         model=model,
         device=kind,
         kind="measured",
         source=f"{measuring.preset} sizes, tables x {measuring.table_scale:g}, this machine",
         batches=BATCHES,
-        seconds=tuple(middle.tolist()),
-        noise=float(min(0.99, np.median(spread / middle))),
+        seconds=tuple(float(np.median(one)) for one in samples),
+        noise=noise_of(samples),
         workers=busy,
         slowdown=slowdown,
     )
@@ -152,7 +150,7 @@ def main(measuring: Measuring) -> None:
     console = Console()
     for model in measuring.models:  # before anything is measured
         model_config(model, measuring.preset, table_scale=measuring.table_scale)
-    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
+    usable = len(usable_cores()) if hasattr(os, "sched_setaffinity") else 1
     if not 1 <= measuring.cores <= usable:
         raise ValueError(f"cores={measuring.cores} must be from 1 to the {usable} of this process")
     found = [measure(measuring, model) for model in track(measuring.models, "measuring")]

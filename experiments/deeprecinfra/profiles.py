@@ -6,6 +6,7 @@ import dataclasses
 import json
 import math
 import pathlib
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -118,6 +119,16 @@ class Machine:
     cores: int
     cpu: Profile
     accelerator: Profile | None = None
+
+
+def noise_of(samples: Sequence[np.ndarray]) -> float:
+    """Spread over median of times, without the few calls that the system interrupted.
+
+    Args:
+        samples: Times of each size of batch.
+    """
+    spread = [np.subtract(*np.percentile(one, (75, 25))) / 1.349 for one in samples]
+    return float(min(0.99, np.median(np.divide(spread, [np.median(one) for one in samples]))))
 
 
 def save(path: pathlib.Path, profiles: list[Profile]) -> None:

@@ -21,7 +21,7 @@ from rich.console import Console
 from rich.progress import Progress, TextColumn, TimeElapsedColumn
 
 from experiments.deeprecinfra.bench import Bench, TargetError, check_target
-from experiments.deeprecinfra.executors import LADDER, Executors, Layout, layouts, usable_cores
+from experiments.deeprecinfra.executors import LADDER, Executors, Layout, layouts
 from experiments.deeprecinfra.live import Found, Machines, Tail, Way
 from experiments.deeprecinfra.model_config import MODELS, model_config
 from experiments.deeprecinfra.real_report import headline, markdown, plot
@@ -30,6 +30,7 @@ from experiments.deeprecinfra.schedulers.reference import static
 from experiments.deeprecinfra.simulator import Servers
 from experiments.deeprecinfra.workload import latency_target
 from experiments.results import FOLDER, Cache, fingerprint, write_result
+from silverjax.machine import usable_cores
 from silverjax.replace_file import replace_text
 
 _EQUAL_LOAD = 0.8  # of what static carries

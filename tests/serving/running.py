@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import uvloop
 
+from experiments.serving_process import serving_process
 from serving.config import ServiceConfig
 from serving.engine import Engine
 from serving.hill_climb import HillClimber
@@ -21,43 +20,15 @@ from serving.server import Server, ServerConfig
 from serving.service import Service
 
 GENEROUS = ServiceConfig(timeout_s=30.0, drain_s=5.0)
-FREE_PORTS = ("--port=0", "--grpc-port=0", "--admin-port=0")
 
 
 @contextlib.contextmanager
 def command(
     snapshots: Path, *options: str
 ) -> Iterator[tuple[subprocess.Popen[str], dict[str, Any]]]:
-    """`silverjax serve`, and its log line "ready", which says where it listens."""
-    arguments = [str(snapshots), *FREE_PORTS, "--batch-sizes", "4", *options]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "silverjax.cli", "serve", *arguments],
-        stderr=subprocess.PIPE,
-        stdout=subprocess.DEVNULL,
-        text=True,
-    )
-    assert process.stderr is not None
-    # Somebody must read on after that line, or a full pipe would stop the server.
-    rest = threading.Thread(target=process.stderr.read)
-    try:
-        ready = _ready_line(process.stderr)
-        rest.start()
-        yield process, ready
-    finally:
-        process.kill()
-        process.wait()
-        if rest.ident is not None:
-            rest.join()
-        process.stderr.close()
-
-
-def _ready_line(log: IO[str]) -> dict[str, Any]:
-    lines = []
-    for line in log:
-        lines.append(line)
-        if line.startswith("{") and (entry := json.loads(line))["message"] == "ready":
-            return entry
-    raise RuntimeError(f"the server did not start:\n{''.join(lines)}")
+    """`silverjax serve` with one small program, and its log line "ready"."""
+    with serving_process(snapshots, "--batch-sizes", "4", *options) as served:
+        yield served
 
 
 @contextlib.contextmanager
