@@ -204,7 +204,7 @@ def _words(
     bloom_bits: int,
     clusters: int,
     size: int,
-) -> UInt32[np.ndarray, "C R W"]:
+) -> UInt32[np.ndarray, "R C W"]:
     columns = column_of_term[lists.terms]
     own, tail = np.flatnonzero(columns), np.flatnonzero(columns == 0)
     signature = 1 + config.columns + bloom_rows(lists.digests, bloom_bits, config.hashes)

@@ -38,7 +38,7 @@ class ItemIndex:
     """Clustered int8 codes, bit-sliced eligibility words and exact term lists.
 
     Notation: C clusters of S slots; W = ceil(S / 32) words; D = dimensions padded to 16;
-    slot = cluster * S + position. Bit `s % 32` of `words[c, r, s // 32]` belongs to
+    slot = cluster * S + position. Bit `s % 32` of `words[r, c, s // 32]` belongs to
     position `s` of cluster `c`. Rows of bits: 0 live slots, then one row for each of the
     `columns` most frequent terms (exact), then the Bloom signature of all other terms
     (SilverTorch, arXiv 2511.14881, section on the Bloom index: stored transposed).
@@ -73,7 +73,7 @@ class ItemIndex:
     scales: Float[Array, "C S"]
     rows: Int[Array, "C S"]
     slots: Int[Array, "capacity"]
-    words: UInt32[Array, "C R W"]
+    words: UInt32[Array, "R C W"]
     terms: Int[Array, "T"]
     spans: Int[Array, "capacity 2"]
     vocabulary: UInt32[Array, "V 4"]
@@ -100,7 +100,7 @@ class ItemIndex:
 
     @property
     def bloom_bits(self) -> int:
-        return int(self.words.shape[1]) - 1 - self.columns
+        return int(self.words.shape[0]) - 1 - self.columns
 
     def spread(self, queries: Float[Array, "batch D"]) -> Float[Array, "batch C"]:
         """Standard deviation of the scores of each cluster's items about their mean, above 0.

@@ -25,9 +25,16 @@ OURS = "silverjax"
 _RESCORE = 1.2  # candidates per item returned, ranked again by float32
 _SOURCE = Path(silverjax.__file__).parent
 # An index of older code is not found again.
-_BUILDER = [
+BUILDER = [
     _SOURCE / f"{name}.py"
-    for name in ("index_builder", "index_config", "item_index", "kmeans", "quantize")
+    for name in (
+        "bloom_filter",
+        "index_builder",
+        "index_config",
+        "item_index",
+        "kmeans",
+        "quantize",
+    )
 ]
 
 
@@ -65,7 +72,7 @@ def silver_variants(
     for count in clusters:
         config = silverjax.IndexConfig(clusters=count, seed=seed)
         index = store.get(
-            f"silverjax-{count}-{fingerprint(corpus.items, config, *_BUILDER)}",
+            f"silverjax-{count}-{fingerprint(corpus.items, config, *BUILDER)}",
             functools.partial(silverjax.build_index, corpus.items, None, config),
             save=save_item_index,
             load=load_item_index,

@@ -61,7 +61,7 @@ def make_index(*, inputs: bool = True) -> ItemIndex:
         scales=jnp.asarray(np.array([[np.inf] * 32, [-0.0] * 32], np.float32)),
         rows=jnp.asarray(rng.integers(-1, 9, (2, 32), np.int32)),
         slots=jnp.arange(9, dtype=jnp.int32),
-        words=jnp.asarray(rng.integers(0, 2**32, (2, 5, 1), np.uint32)),
+        words=jnp.asarray(rng.integers(0, 2**32, (5, 2, 1), np.uint32)),
         terms=jnp.zeros((0,), jnp.int32),
         spans=jnp.zeros((9, 2), jnp.int32),
         vocabulary=jnp.zeros((0, 4), jnp.uint32),

@@ -46,7 +46,7 @@ def test_clusters_are_balanced_and_none_is_empty(index: ItemIndex) -> None:
     assert sizes.min() >= 1
     assert sizes.sum() == 3_000
     assert index.padding() < 0.2
-    live = np.unpackbits(np.asarray(index.words[:, LIVE_ROW]).view(np.uint8), bitorder="little")
+    live = np.unpackbits(np.asarray(index.words[LIVE_ROW]).view(np.uint8), bitorder="little")
     assert live.sum() == 3_000
     assert int(index.live_items) == 3_000
 
@@ -183,7 +183,7 @@ def test_rejects_values_of_other_types(value: object) -> None:
 def test_index_without_features_has_no_room_for_filters() -> None:
     points = np.random.default_rng(0).normal(size=(4_096, 64)).astype(np.float32)
     index = build_index(points, None, IndexConfig(clusters=16, columns=7, bloom_bits=96))
-    assert index.words.shape[1] == 1  # the live slots
+    assert index.words.shape[0] == 1  # the live slots
     assert (index.columns, index.bloom_bits, index.features) == (0, 0, ())
     # An inverted file of 8-bit codes has 72 bytes an item: 64 of code and 8 of id.
     assert sum(index.nbytes().values()) < 1.35 * 72 * len(points)
