@@ -44,7 +44,8 @@ class ItemIndex:
     (SilverTorch, arXiv 2511.14881, section on the Bloom index: stored transposed).
 
     Attributes:
-        centroids: Means of the clusters.
+        centroids: int8 codes of the means of the clusters.
+        centroid_scales: One scale per centroid.
         live_items: Number of items that a search can return.
         radii: Root mean squared distance of a cluster's items from its centroid.
         profile: Share of each dimension in those squares, over all clusters.
@@ -65,7 +66,8 @@ class ItemIndex:
         hashes: Bloom rows per term.
     """
 
-    centroids: Float[Array, "C D"]
+    centroids: Int8[Array, "C D"]
+    centroid_scales: Float[Array, "C"]
     live_items: Int[Array, ""]
     radii: Float[Array, "C"]
     profile: Float[Array, "D"]
@@ -102,14 +104,13 @@ class ItemIndex:
     def bloom_bits(self) -> int:
         return int(self.words.shape[0]) - 1 - self.columns
 
-    def spread(self, queries: Float[Array, "batch D"]) -> Float[Array, "batch C"]:
-        """Standard deviation of the scores of each cluster's items about their mean, above 0.
+    def along(self, queries: Float[Array, "batch D"]) -> Float[Array, "batch"]:
+        """Standard deviation of the scores of a cluster's items, per unit of its radius.
 
         Clusters are taken to differ in size, not in shape: the variance of inner products with q is
         that of `radii` along the dimensions in which q is large.
         """
-        along = jnp.sqrt(jnp.square(queries) @ self.profile)
-        return jnp.maximum(along[:, None] * self.radii, jnp.finfo(jnp.float32).tiny)
+        return jnp.sqrt(jnp.sum(jnp.square(queries) * self.profile, axis=1))
 
     def padding(self) -> float:
         """Share of slots that hold no item."""

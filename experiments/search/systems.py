@@ -109,11 +109,11 @@ def _work(
 ) -> Work:
     """Codes and scales of the probed clusters once each, all centroids, and what is rescored."""
     live = np.asarray(index.rows >= 0).sum(axis=1)
-    affinity = np.asarray(affinities(index, jnp.asarray(queries))[1])
+    affinity = np.asarray(affinities(index, jnp.asarray(queries))[2])
     probed = np.argpartition(-affinity, probes - 1, axis=1)[:, :probes]
     width = index.codes.shape[2]
     moved = live[np.unique(probed)].sum() * (width + index.scales.dtype.itemsize)
-    moved += index.centroids.nbytes
+    moved += index.centroids.nbytes + index.centroid_scales.nbytes + index.radii.nbytes
     if rescore is not None:
         moved += len(queries) * round(k * rescore) * queries.itemsize * queries.shape[1]
     return Work(bytes=float(moved), operations=2.0 * width * float(live[probed].sum()))

@@ -11,7 +11,6 @@ from pallas_kernels.bloom_probe.plan import Plan, check_plan
 from pallas_kernels.checks import check_array
 from pallas_kernels.dispatch import Backend, Op
 from pallas_kernels.filtered_search.exact import Exact as Exact
-from pallas_kernels.filtered_search.reach import REACH as REACH
 
 OP = Op(
     "filtered_search",

@@ -103,6 +103,10 @@ struct Kernels {
   void (*expect)(const float* affinity, const float* spread, const int32_t* counts, int64_t clusters,
                  float least, const int32_t* tail, int32_t* expected);
 
+  // How high the scores of clusters reach, and their standard deviations: pallas_kernels/affinity.
+  void (*reach)(const float* means, const float* radii, int64_t count, float along,
+                float deviations, float* reached, float* spread);
+
   // out[(g * count_v + v) * stride + i] = (code g of row rows[i] . vectors[g, v]) * its scale, and 0
   // for rows outside the table; `vectors` is [groups, count_v, dim].
   void (*gather_dot)(const CodeTable& table, const int32_t* rows, int64_t count,

@@ -185,6 +185,18 @@ void expect(const float* affinity, const float* spread, const int32_t* counts, i
   }
 }
 
+void reach(const float* means, const float* radii, int64_t count, float along, float deviations,
+           float* reached, float* spread) {
+  constexpr float kTiny = 0x1p-126f, kLowest = -0x1.fffffep127f;
+  for (int64_t c = 0; c < count; ++c) {
+    float own = along * radii[c];
+    own = own < kTiny ? kTiny : own;  // a NaN stays one
+    const float sum = (means[c] < kLowest ? kLowest : means[c]) + deviations * own;
+    reached[c] = sum == sum ? sum : -__builtin_inff();
+    spread[c] = own;
+  }
+}
+
 // An inner product of codes and floats is summed in so many lanes, which are then halved until one
 // is left. Every instruction set adds in this order, and multiplies and adds in two steps, so all
 // give the same bits.

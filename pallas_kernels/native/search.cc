@@ -9,6 +9,7 @@
 #include <utility>
 #include <vector>
 
+#include "codes.h"
 #include "collector.h"
 #include "course.h"
 
@@ -54,33 +55,6 @@ struct Visit {
   std::vector<uint32_t> own;  // masks that are not kept elsewhere
 };
 
-// The queries of a task, padded and widened.
-class Codes {
- public:
-  Codes(const Search& search, int64_t first, int64_t count) {
-    const int64_t padded = (search.D + kQueryPadding - 1) / kQueryPadding * kQueryPadding;
-    codes_.resize(count * padded);
-    wide_.resize(count * padded);
-    queries_.resize(count);
-    for (int64_t q = 0; q < count; ++q) {
-      int8_t* codes = codes_.data() + q * padded;
-      std::memcpy(codes, search.queries + (first + q) * search.D, search.D);
-      uint32_t sum = 0;
-      for (int64_t d = 0; d < search.D; ++d) {
-        wide_[q * padded + d] = codes[d];
-        sum += static_cast<uint32_t>(static_cast<int32_t>(codes[d]));
-      }
-      queries_[q] = {codes, wide_.data() + q * padded, static_cast<int32_t>(0u - 128u * sum)};
-    }
-  }
-  const QueryCodes& operator[](int64_t q) const { return queries_[q]; }
-
- private:
-  std::vector<int8_t> codes_;
-  std::vector<int16_t> wide_;
-  std::vector<QueryCodes> queries_;
-};
-
 bool known(const Search& search, int32_t cluster) { return cluster >= 0 && cluster < search.C; }
 
 // One query across the tasks that scan for it.
@@ -118,7 +92,7 @@ class Scan {
         first_(first),
         count_(count),
         strict_(strict),
-        codes_(search, first, count),
+        codes_(search.queries + first * search.D, count, search.D),
         scratch_(kernels.scratch_bytes(search.D) + 64),
         live_(count),
         eligible_(count),

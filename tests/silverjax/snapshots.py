@@ -53,7 +53,8 @@ CATALOGUE = Catalogue(
 def make_index(*, inputs: bool = True) -> ItemIndex:
     rng = np.random.default_rng(0)
     return ItemIndex(
-        centroids=jnp.asarray(rng.standard_normal((2, 16), np.float32)),
+        centroids=jnp.asarray(rng.integers(-127, 128, (2, 16), np.int8)),
+        centroid_scales=jnp.asarray([0.1, 0.25], jnp.float32),
         live_items=jnp.asarray(39, jnp.int32),
         radii=jnp.asarray([0.5, 2.0], jnp.float32),
         profile=jnp.full(16, 1 / 16, jnp.float32),
