@@ -47,13 +47,12 @@ class BitRows {
     return std::max(kLine, kCached / bytes / kLine * kLine);
   }
 
-  // Reads some words of rows into the cache. Of rows that lie apart the CPU foresees little, and it
-  // drops prefetches that come by the hundred; loads it cannot.
+  // Reads some words of rows into the cache.
   void bring(const std::vector<int64_t>& rows, int64_t first, int64_t length) const {
     for (const int64_t row : rows) {
       const uint32_t* words = words_ + row * stride_ + first;
       for (int64_t w = 0; w < length; w += kLine) {
-        static_cast<void>(*static_cast<const volatile uint32_t*>(words + w));
+        touch(words + w);
       }
     }
   }

@@ -87,16 +87,14 @@ struct ExactArrays {
   int64_t term_count = 0, leaves = 0;
 };
 
-// Asks for what `admits` reads of a slot. Each step reads what the one before it asked for.
-struct ExactAhead {
-  static constexpr int kSteps = 2;
-  const ExactArrays& exact;
-  void operator()(int step, uint32_t slot) const {
-    const int32_t* span = exact.spans + 2 * int64_t{slot};
-    if (step == 0) return __builtin_prefetch(span);
-    __builtin_prefetch(exact.terms + std::clamp<int64_t>(span[0], 0, exact.term_count - 1));
+// Reads the lists of some slots into the cache, all at a time: they are far from each other.
+inline void bring(const ExactArrays& exact, const uint32_t* slots, int64_t count) {
+  for (int64_t i = 0; i < count; ++i) touch(exact.spans + 2 * int64_t{slots[i]});
+  for (int64_t i = 0; i < count; ++i) {
+    const int64_t start = exact.spans[2 * int64_t{slots[i]}];
+    touch(exact.terms + std::clamp<int64_t>(start, 0, exact.term_count - 1));
   }
-};
+}
 
 // Whether an ascending list has a term. Lists are short, as a rule, and which half a term is in is
 // anyone's guess: looking at all of one has no branch to guess.

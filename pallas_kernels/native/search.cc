@@ -27,7 +27,7 @@ constexpr int64_t kSparse = 4;
 // Probes between asking for their words and reading them.
 constexpr int64_t kProbesAhead = 16;
 // Bytes of codes between asking for them and reading them, and bytes that come at a time.
-constexpr int64_t kAhead = 16 << 10, kLine = 64;
+constexpr int64_t kAhead = 8 << 10, kLine = 64;
 // Nearest clusters that all queries visit before the others, so that thresholds are high early.
 constexpr int64_t kFirst = 1;
 // Queries worth a task of their own; fewer share one, so that they share the codes they read.
@@ -55,6 +55,14 @@ struct Visit {
 };
 
 bool known(const Search& search, int32_t cluster) { return cluster >= 0 && cluster < search.C; }
+
+// Keeps the entries from `from` on that pass the filter of query `b`.
+void filter_exactly(const Search& search, int64_t b, int64_t from, Collector& found) {
+  found.filter(
+      from,
+      [&](const uint32_t* slots, int64_t count) { bring(*search.exact, slots, count); },
+      [&](uint32_t slot) { return admits(*search.exact, *search.plan, b, slot); });
+}
 
 // One query across the tasks that scan for it.
 struct Query {
@@ -356,7 +364,8 @@ class Scan {
   }
 
   // Asks for the rows of a word ahead of time: clusters lie far apart, and the CPU's own guesses
-  // end at the page. Past the last word it is the next cluster's turn.
+  // end at the page, whose address one load has to find out for the prefetches that follow it. Past
+  // the last word it is the next cluster's turn.
   void prefetch(int64_t w) const {
     const bool later = w >= search_.W;
     const Visit& visit = later ? next_ : now_;
@@ -370,6 +379,8 @@ class Scan {
     if (!wanted) return;
     const int64_t first = visit.cluster * search_.S + w * kWord;
     const int8_t* codes = search_.codes + first * search_.D;
+    touch(codes);
+    touch(search_.scales + first);
     __builtin_prefetch(search_.scales + first);
     __builtin_prefetch(search_.scales + first + kWord / 2);
     for (wanted &= valid(w); wanted; wanted &= wanted - 1) {
@@ -431,9 +442,7 @@ class Scan {
   void settle(int64_t q, int64_t before) {
     Collector& collector = collectors_[q];
     if (strict_) {
-      collector.filter(before, [&](uint32_t slot) {
-        return admits(*search_.exact, *search_.plan, first_ + q, slot);
-      });
+      filter_exactly(search_, first_ + q, before, collector);
     }
     if (collector.full()) collector.select(kernels_);
   }
@@ -559,8 +568,7 @@ class Rounds {
   // Keeps what passes the exact filter.
   void check(int64_t b, Collector& found) {
     found.select(kernels_);
-    found.filter(0, [&](uint32_t slot) { return admits(*search_.exact, *search_.plan, b, slot); },
-                 ExactAhead{*search_.exact});
+    filter_exactly(search_, b, 0, found);
     if (found.count() >= search_.k || !found.dropped()) {
       queries_[b]->best.take(kernels_, found);
       return;
