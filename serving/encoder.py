@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import itertools
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -217,5 +218,5 @@ def _runs(lists: Sequence[Sequence[int]]) -> tuple[np.ndarray, np.ndarray]:
     """Lists one behind the other, and where each begins (and the last ends)."""
     at = np.zeros(len(lists) + 1, np.int64)
     np.cumsum([len(one) for one in lists], out=at[1:])
-    flat = np.fromiter((row for one in lists for row in one), np.int32, count=int(at[-1]))
+    flat = np.fromiter(itertools.chain.from_iterable(lists), np.int32, count=int(at[-1]))
     return flat, at
