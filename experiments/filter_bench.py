@@ -24,7 +24,7 @@ from rich.progress import track
 from rich.table import Table
 
 import silverjax
-from experiments.results import FOLDER, write_result
+from experiments.results import FOLDER, fingerprint, write_result
 from experiments.search import data
 from experiments.search.filtered import (
     KINDS,
@@ -43,6 +43,7 @@ from experiments.search.filtered import (
 )
 from experiments.search.rounds import queries_per_second
 from experiments.search.store import Store, load_item_index, save_item_index
+from experiments.search.systems import BUILDER
 from training.datasets.fetch import cache_folder
 
 
@@ -123,7 +124,7 @@ def systems(
         clusters=study.clusters, seed=study.seed, columns=sum(map(len, terms.has.values()))
     )
     index = store.get(
-        f"{corpus.name}-silverjax-{study.clusters}-{study.seed}.npz",
+        f"silverjax-{fingerprint(corpus.items, *terms.has.values(), config, *BUILDER)}",
         lambda: silverjax.build_index(corpus.items, terms.attributes(), config),
         save=save_item_index,
         load=load_item_index,

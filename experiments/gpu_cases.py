@@ -94,7 +94,7 @@ def bloom_case(spec: bloom_specs.Spec) -> Case:
     c, r, w, b = spec.clusters, spec.rows, spec.words, spec.queries
     leaves, terms = spec.leaves, spec.terms
     key = jax.random.key(0)
-    words = jax.jit(lambda: jax.random.bits(key, (c, r, w), jnp.uint32))()
+    words = jax.jit(lambda: jax.random.bits(key, (r, c, w), jnp.uint32))()
     rows = 1 + np.arange(b * leaves * terms, dtype=np.int32).reshape(b, leaves, terms)
     program = [0, 1, AND, 2, 3, AND, OR, *[NO_OP] * spec.tokens][: spec.tokens]
     plan = Plan(

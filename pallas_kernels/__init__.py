@@ -5,6 +5,7 @@ Each op is a folder: `api` (checks, dispatch), `reference` (the specification), 
 
 from __future__ import annotations
 
+from pallas_kernels.affinity.api import affinity as affinity
 from pallas_kernels.bloom_probe.api import bloom_probe as bloom_probe
 from pallas_kernels.bloom_probe.plan import Plan as Plan
 from pallas_kernels.filtered_search.api import Exact as Exact

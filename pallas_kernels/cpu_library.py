@@ -19,6 +19,7 @@ ENVIRONMENT_VARIABLE = "PALLAS_KERNELS_CPU"
 INSTRUCTIONS = ("avx512", "avx2", "portable")
 FILE = pathlib.Path(__file__).with_name("cpu_kernels.so")
 _HANDLERS = (
+    "silver_affinity",
     "silver_bloom_probe",
     "silver_filtered_search",
     "silver_gather_dot",

@@ -14,9 +14,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.typing import DTypeLike
-from jaxtyping import Array, ArrayLike, Float, Int
+from jaxtyping import Array, ArrayLike, Float, Int, Int8
 
-from pallas_kernels.filtered_search.api import REACH, Exact, filtered_search
+from pallas_kernels.affinity.api import affinity
+from pallas_kernels.filtered_search.api import Exact, filtered_search
 from pallas_kernels.top_k.api import top_k
 from silverjax.filter_plan import FilterPlan
 from silverjax.item_index import ItemIndex
@@ -166,16 +167,17 @@ def _search(
     rescore: float | None,
     backend: str | None,
 ) -> Candidates:
-    fixed, affinity = affinities(index, queries)
+    codes, query_scales, reached, spread = affinities(index, queries, backend)
     wanted = k if rescore is None else min(round(k * rescore), probes * index.slots_per_cluster)
     scores, slots, probed, eligible = filtered_search(
         *(index.codes, index.scales, index.words),
-        *quantize(fixed),
-        affinity,
+        codes,
+        query_scales,
+        reached,
         None if plan is None else jax.tree.map(jnp.asarray, plan.probe),
         None if plan is None else _exact(index, plan),
         None if exclude is None else slots_of(index, exclude),
-        None if plan is None else index.spread(fixed),
+        None if plan is None else spread,
         k=wanted,
         probes=probes,
         max_probes=max_probes,
@@ -191,22 +193,28 @@ def _search(
 
 
 def affinities(
-    index: ItemIndex, queries: Float[Array, "batch dim"]
-) -> tuple[Float[Array, "batch D"], Float[Array, "batch C"]]:
-    """The queries as wide as the codes, and how high the scores of every cluster reach for each.
+    index: ItemIndex, queries: Float[Array, "batch dim"], backend: str | None = None
+) -> tuple[
+    Int8[Array, "batch D"], Float[Array, "batch"], Float[Array, "batch C"], Float[Array, "batch C"]
+]:
+    """The queries in int8, how high the scores of every cluster reach for each, and their spread.
 
     That is `REACH` standard deviations above their mean: items beyond the k-th are found at
     the edge of a wide cluster sooner than in the middle of a narrow one. Clusters are visited from
     the largest affinity down, equal ones in their order. A query with a NaN or infinity is all
-    zeros, and reaches none (-inf).
+    zeros, and reaches none (-inf), as does one of numbers so huge that they overflow.
     """
     finite = jnp.all(jnp.isfinite(queries), axis=1)
     padded = jnp.pad(_finite(queries), ((0, 0), (0, index.codes.shape[2] - index.dim)))
     # Which items are found has no gradient; what scores them afterwards has.
     fixed = jax.lax.stop_gradient(padded)
-    affinity = fixed @ index.centroids.T + REACH * index.spread(fixed)
-    # A query of huge numbers overflows: what is no number attracts nothing.
-    return fixed, jnp.where(finite[:, None] & ~jnp.isnan(affinity), affinity, -jnp.inf)
+    codes, scales = quantize(fixed)
+    along = jnp.where(finite, index.along(fixed), jnp.nan)
+    reached = affinity(
+        *(index.centroids, index.centroid_scales, index.radii, codes, scales, along),
+        backend=backend,
+    )
+    return codes, scales, *reached
 
 
 def _finite(queries: Float[Array, "batch dim"]) -> Float[Array, "batch dim"]:

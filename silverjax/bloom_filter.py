@@ -62,31 +62,31 @@ def pack_rows(
     clusters: int,
     slots_per_cluster: int,
     rows: int,
-) -> UInt32[np.ndarray, "clusters rows words"]:
-    """Sets bits of items, bit-sliced by cluster.
+) -> UInt32[np.ndarray, "rows clusters words"]:
+    """Sets bits of items: one run of bits per row, cluster after cluster.
 
     Args:
         slots: Slot of each item.
         parts: Items, and for each the bit row to set; pairs may occur more than once.
         clusters: Clusters of the index.
         slots_per_cluster: Slots of each.
-        rows: Bit rows of each.
+        rows: Bit rows.
     """
     width = -(-slots_per_cluster // BLOCK)
-    words = np.zeros((clusters, rows * width), np.uint32)
-    size, row_size = rows * width * BLOCK, width * BLOCK
+    words = np.zeros((rows, clusters * width), np.uint32)
+    size = clusters * width * BLOCK
     cluster, position = np.divmod(slots, slots_per_cluster)
-    first_bit = cluster * size + position
-    bits = [first_bit[items] + bit_rows * row_size for items, bit_rows in parts]
+    bit = cluster * width * BLOCK + position
+    bits = [bit[items] + bit_rows * size for items, bit_rows in parts]
     # A byte for each bit, packed afterwards: many times as fast as setting bits one by one.
     at_once = max(1, _FLAGS // size)
-    for start in range(0, clusters, at_once):
+    for start in range(0, rows, at_once):
         some = words[start : start + at_once]
         flags = np.zeros(len(some) * size, np.bool_)
         for one in bits:
             here = one - start * size
-            if len(some) < clusters:
+            if len(some) < rows:
                 here = here[(here >= 0) & (here < len(flags))]
             flags[here] = True
         some.view(np.uint8).reshape(-1)[:] = np.packbits(flags, bitorder="little")
-    return words.reshape(clusters, rows, width)
+    return words.reshape(rows, clusters, width)

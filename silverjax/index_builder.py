@@ -77,13 +77,15 @@ def build_index(
     radii, profile = _spread(padded, centroids, cluster)
     slots = _slots(cluster, clusters, size)
     codes, scales = _codes(padded, slots, clusters, size)
+    codes_of_centroids, scales_of_centroids = quantize(jnp.asarray(centroids))
     rows = np.full(clusters * size, -1, np.int32)
     rows[slots] = np.arange(n)
     vocabulary, column_of_term = _vocabulary(lists, config, capacity)
     terms, spans = _term_arrays(lists, config, capacity)
     words = _words(lists, column_of_term, slots, config, bloom_bits, clusters, size)
     return ItemIndex(
-        centroids=jnp.asarray(centroids),
+        centroids=codes_of_centroids,
+        centroid_scales=scales_of_centroids,
         live_items=jnp.int32(n),
         radii=jnp.asarray(radii),
         profile=jnp.asarray(profile),
@@ -204,7 +206,7 @@ def _words(
     bloom_bits: int,
     clusters: int,
     size: int,
-) -> UInt32[np.ndarray, "C R W"]:
+) -> UInt32[np.ndarray, "R C W"]:
     columns = column_of_term[lists.terms]
     own, tail = np.flatnonzero(columns), np.flatnonzero(columns == 0)
     signature = 1 + config.columns + bloom_rows(lists.digests, bloom_bits, config.hashes)

@@ -38,13 +38,14 @@ class ItemIndex:
     """Clustered int8 codes, bit-sliced eligibility words and exact term lists.
 
     Notation: C clusters of S slots; W = ceil(S / 32) words; D = dimensions padded to 16;
-    slot = cluster * S + position. Bit `s % 32` of `words[c, r, s // 32]` belongs to
+    slot = cluster * S + position. Bit `s % 32` of `words[r, c, s // 32]` belongs to
     position `s` of cluster `c`. Rows of bits: 0 live slots, then one row for each of the
     `columns` most frequent terms (exact), then the Bloom signature of all other terms
     (SilverTorch, arXiv 2511.14881, section on the Bloom index: stored transposed).
 
     Attributes:
-        centroids: Means of the clusters.
+        centroids: int8 codes of the means of the clusters.
+        centroid_scales: One scale per centroid.
         live_items: Number of items that a search can return.
         radii: Root mean squared distance of a cluster's items from its centroid.
         profile: Share of each dimension in those squares, over all clusters.
@@ -65,7 +66,8 @@ class ItemIndex:
         hashes: Bloom rows per term.
     """
 
-    centroids: Float[Array, "C D"]
+    centroids: Int8[Array, "C D"]
+    centroid_scales: Float[Array, "C"]
     live_items: Int[Array, ""]
     radii: Float[Array, "C"]
     profile: Float[Array, "D"]
@@ -73,7 +75,7 @@ class ItemIndex:
     scales: Float[Array, "C S"]
     rows: Int[Array, "C S"]
     slots: Int[Array, "capacity"]
-    words: UInt32[Array, "C R W"]
+    words: UInt32[Array, "R C W"]
     terms: Int[Array, "T"]
     spans: Int[Array, "capacity 2"]
     vocabulary: UInt32[Array, "V 4"]
@@ -100,16 +102,15 @@ class ItemIndex:
 
     @property
     def bloom_bits(self) -> int:
-        return int(self.words.shape[1]) - 1 - self.columns
+        return int(self.words.shape[0]) - 1 - self.columns
 
-    def spread(self, queries: Float[Array, "batch D"]) -> Float[Array, "batch C"]:
-        """Standard deviation of the scores of each cluster's items about their mean, above 0.
+    def along(self, queries: Float[Array, "batch D"]) -> Float[Array, "batch"]:
+        """Standard deviation of the scores of a cluster's items, per unit of its radius.
 
         Clusters are taken to differ in size, not in shape: the variance of inner products with q is
         that of `radii` along the dimensions in which q is large.
         """
-        along = jnp.sqrt(jnp.square(queries) @ self.profile)
-        return jnp.maximum(along[:, None] * self.radii, jnp.finfo(jnp.float32).tiny)
+        return jnp.sqrt(jnp.sum(jnp.square(queries) * self.profile, axis=1))
 
     def padding(self) -> float:
         """Share of slots that hold no item."""

@@ -13,7 +13,6 @@ from pallas_kernels.bloom_probe.api import BLOCK, bloom_probe
 from pallas_kernels.int8_search.api import int8_search
 from silverjax.ann_search import affinities, slots_of
 from silverjax.item_index import ItemIndex
-from silverjax.quantize import quantize
 from silverjax.retriever import Request, Retriever
 from silverjax.value_model import value
 
@@ -69,11 +68,11 @@ def trace_item(retriever: Retriever, request: Request, rows: Int[Array, "batch"]
     worth = value(jax.nn.sigmoid(retriever.logits(user, request, found)), request.weights)
     item = dataclasses.replace(found, rows=rows[:, None])
     probabilities = jax.nn.sigmoid(retriever.logits(user, request, item))
-    queries, affinity = affinities(index, user.embedding)
+    codes, query_scales, affinity, _ = affinities(index, user.embedding)
     probe = jax.tree.map(jnp.asarray, request.plan.probe)
     cluster, alone = _place(index, rows)
     scores, _ = int8_search(
-        index.codes, index.scales, *quantize(queries), cluster[:, None], alone[:, None], k=1
+        index.codes, index.scales, codes, query_scales, cluster[:, None], alone[:, None], k=1
     )
     return ItemTrace(
         cluster=cluster,

@@ -25,9 +25,16 @@ OURS = "silverjax"
 _RESCORE = 1.2  # candidates per item returned, ranked again by float32
 _SOURCE = Path(silverjax.__file__).parent
 # An index of older code is not found again.
-_BUILDER = [
+BUILDER = [
     _SOURCE / f"{name}.py"
-    for name in ("index_builder", "index_config", "item_index", "kmeans", "quantize")
+    for name in (
+        "bloom_filter",
+        "index_builder",
+        "index_config",
+        "item_index",
+        "kmeans",
+        "quantize",
+    )
 ]
 
 
@@ -65,7 +72,7 @@ def silver_variants(
     for count in clusters:
         config = silverjax.IndexConfig(clusters=count, seed=seed)
         index = store.get(
-            f"silverjax-{count}-{fingerprint(corpus.items, config, *_BUILDER)}",
+            f"silverjax-{count}-{fingerprint(corpus.items, config, *BUILDER)}",
             functools.partial(silverjax.build_index, corpus.items, None, config),
             save=save_item_index,
             load=load_item_index,
@@ -102,11 +109,11 @@ def _work(
 ) -> Work:
     """Codes and scales of the probed clusters once each, all centroids, and what is rescored."""
     live = np.asarray(index.rows >= 0).sum(axis=1)
-    affinity = np.asarray(affinities(index, jnp.asarray(queries))[1])
+    affinity = np.asarray(affinities(index, jnp.asarray(queries))[2])
     probed = np.argpartition(-affinity, probes - 1, axis=1)[:, :probes]
     width = index.codes.shape[2]
     moved = live[np.unique(probed)].sum() * (width + index.scales.dtype.itemsize)
-    moved += index.centroids.nbytes
+    moved += index.centroids.nbytes + index.centroid_scales.nbytes + index.radii.nbytes
     if rescore is not None:
         moved += len(queries) * round(k * rescore) * queries.itemsize * queries.shape[1]
     return Work(bytes=float(moved), operations=2.0 * width * float(live[probed].sum()))

@@ -21,6 +21,7 @@ from experiments.services_study.measure import (
     check_answers,
     exact_truth,
     fewest_probes,
+    least_asked,
     rates,
     tune,
 )
@@ -30,8 +31,10 @@ from experiments.services_study.requests import Ask, make_asks
 from experiments.services_study.services import Services
 from experiments.services_study.storage import save_all
 from experiments.services_study.study import Study
+from silverjax.index_config import SearchConfig
 
 _IN_FLIGHT = {"one function": (1, 2), "services": (1, 2, 4)}
+DEFAULT = SearchConfig().filtered_recall
 _TUNING = 2  # batches that recall is measured on
 
 
@@ -49,12 +52,15 @@ def run(study: Study, console: Console) -> dict[str, Any]:
         queries = ours.embeddings(tuning)
         items = np.asarray(index.cache.embeddings)
         truth = exact_truth(catalogue, items, queries, tuning, study.candidates, progress)
-        probes, reached = fewest_probes(
-            lambda probes: truth.recall(functools.partial(ours.rows_at, probes)),
+        probes, _ = fewest_probes(
+            lambda probes: truth.recall(functools.partial(ours.rows_at, probes, DEFAULT)),
             study.recall,
             most=index.clusters,
         )
-        ours.compile(probes, tuning[0])
+        asked, reached = least_asked(
+            lambda asked: truth.recall(functools.partial(ours.rows_at, probes, asked)), study.recall
+        )
+        ours.compile(probes, asked, tuning[0])
         with tempfile.TemporaryDirectory(prefix="services-study-") as folder:
             save_all(pathlib.Path(folder), study, catalogue, variables)
             waiting = progress.add_task("starting the services", total=None)
@@ -81,7 +87,12 @@ def run(study: Study, console: Console) -> dict[str, Any]:
         **dataclasses.asdict(speed),
         **summary(speed.requests_per_second, speed.cpu_milliseconds),
         "search": {
-            "one function": {"clusters": index.clusters, "probes": probes, "recall": reached},
+            "one function": {
+                "clusters": index.clusters,
+                "probes": probes,
+                "filtered_recall": asked,
+                "recall": reached,
+            },
             **searches,
         },
         "faiss_index_used": chosen,

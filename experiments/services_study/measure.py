@@ -64,6 +64,17 @@ def exact_truth(
     return Truth(batches, queries, allowed, wanted)
 
 
+def least_asked(reached: Callable[[float], float], target: float) -> tuple[float, float]:
+    """The least `filtered_recall` that reaches the target, and the recall that it reaches.
+
+    What is asked for is an expectation; like the probes of the others it is tuned to what is found.
+    """
+    for percent in range(80, 100):
+        if (got := reached(percent / 100)) >= target:
+            return percent / 100, got
+    return 1.0, reached(1.0)
+
+
 def fewest_probes(
     reached: Callable[[int], float], target: float, *, most: int
 ) -> tuple[int, float]:

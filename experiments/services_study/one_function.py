@@ -37,9 +37,11 @@ class OneFunction:
         self._study, self._variables = study, variables
         self._index = variables["index"]["items"]
 
-    def compile(self, probes: int, like: Sequence[Ask]) -> None:
+    def compile(self, probes: int, asked: float, like: Sequence[Ask]) -> None:
         """Compiles the one program ahead of time, for batches as large as `like`."""
-        apply = Retriever(self._study.schema(), self._study.config(probes=probes)).apply
+        apply = Retriever(
+            self._study.schema(), self._study.config(probes=probes, asked=asked)
+        ).apply
         lowered = jax.jit(apply).lower(self._variables, self.request(like))
         self._program: Any = lowered.compile()
         methods = (_embedded, _searched, _scored)
@@ -78,11 +80,17 @@ class OneFunction:
             np.asarray(program(self._variables, self.request(asks)).embedding) for asks in batches
         ]
 
-    def rows_at(self, probes: int, asks: Sequence[Ask], queries: np.ndarray) -> np.ndarray:
-        """Candidates that so many probes find for user embeddings."""
+    def rows_at(
+        self, probes: int, asked: float, asks: Sequence[Ask], queries: np.ndarray
+    ) -> np.ndarray:
+        """Candidates that so many probes find for user embeddings, where so much is asked for."""
         request, k = self.request(asks), self._study.candidates
         found = search(
-            self._index, queries, request.plan, k=k, probes=probes, exclude=request.exclude
+            *(self._index, queries, request.plan),
+            k=k,
+            probes=probes,
+            filtered_recall=asked,
+            exclude=request.exclude,
         )
         return np.asarray(found.rows)
 

@@ -90,7 +90,7 @@ class Study:
             tasks=TASKS,
         )
 
-    def config(self, *, probes: int = 8) -> RetrieverConfig:
+    def config(self, *, probes: int = 8, asked: float = 0.98) -> RetrieverConfig:
         """The default model, with engagement of a size that a machine of 8 GB holds twice."""
         tower = TowerConfig()
         return RetrieverConfig(
@@ -100,6 +100,10 @@ class Study:
             ),
             engagement=EngagementConfig(width=self.engagement, days=30),
             search=SearchConfig(
-                k=self.k, candidates=self.candidates, probes=probes, excluded=tower.history
+                k=self.k,
+                candidates=self.candidates,
+                probes=probes,
+                filtered_recall=asked,
+                excluded=tower.history,
             ),
         )

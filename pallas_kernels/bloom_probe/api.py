@@ -41,8 +41,9 @@ def bloom_probe(
     superset, and a plan must not complement one.
 
     Args:
-        words: uint32 [C, R, W]; bit s % 32 of words[c, r, s // 32] is slot s of cluster c. Row 0
-            holds the live slots.
+        words: uint32 [R, C, W]; bit s % 32 of words[r, c, s // 32] is slot s of cluster c. Row 0
+            holds the live slots. A row of all clusters is one run of memory: whoever asks what
+            passes in each of them reads at the speed of the memory.
         plan: The programs, B of them; row numbers below R (others are read as the nearest row).
         clusters: int32 [B, N], those each query probes; -1 (or any id outside the index) gives
             zeros. None = all, N = C.
@@ -61,10 +62,10 @@ def bloom_probe(
 
 
 def _check(words: jax.Array, plan: Plan, clusters: jax.Array | None) -> None:
-    check_array("words", words, jnp.uint32, ("C", "R", "W"))
+    check_array("words", words, jnp.uint32, ("R", "C", "W"))
     if 0 in words.shape:
         raise ValueError(
-            f"words has shape {words.shape}, limit: at least one cluster, row and word; row 0 "
+            f"words has shape {words.shape}, limit: at least one row, cluster and word; row 0 "
             "holds the live slots"
         )
     check_plan(plan)

@@ -35,7 +35,7 @@ class Spec:
             "modes": jax.ShapeDtypeStruct((b, self.leaves), i32),
             "program": jax.ShapeDtypeStruct((b, self.tokens), i32),
         }
-        words = jax.ShapeDtypeStruct((self.clusters, self.rows, self.words), jnp.uint32)
+        words = jax.ShapeDtypeStruct((self.rows, self.clusters, self.words), jnp.uint32)
         return words, Plan(**shapes), None if n is None else jax.ShapeDtypeStruct((b, n), i32)
 
     def make(self, seed: int = 0, *, used: int | None = None) -> Args:
@@ -60,7 +60,7 @@ class Spec:
                 ).reshape(b, self.tokens)
             ),
         )
-        shape = (self.clusters, self.rows, self.words)
+        shape = (self.rows, self.clusters, self.words)
         # Two draws OR-ed: rows are three quarters full, so that conjunctions leave something.
         words = rng.integers(0, 2**32, shape, np.uint32) | rng.integers(0, 2**32, shape, np.uint32)
         clusters = None

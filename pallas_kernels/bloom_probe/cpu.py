@@ -18,7 +18,7 @@ def bloom_probe(
     words: jax.Array, plan: Plan, clusters: jax.Array | None, *, instructions: str | None = None
 ) -> jax.Array:
     """See `api.bloom_probe`; `instructions` as in `cpu_library.call`."""
-    batch, (count, _, width) = plan.program.shape[0], words.shape
+    batch, (_, count, width) = plan.program.shape[0], words.shape
     probes = count if clusters is None else clusters.shape[1]
     out = jax.ShapeDtypeStruct((batch, probes, width), jnp.uint32)
     # No clusters are the clusters of no query; an empty batch has nothing to tell apart.

@@ -50,7 +50,7 @@ def bloom_probe(
         raise NotImplementedError(reason)
     import jax_triton
 
-    (count, rows, width), (batch, tokens) = words.shape, plan.program.shape
+    (rows, count, width), (batch, tokens) = words.shape, plan.program.shape
     probes = count if clusters is None else clusters.shape[1]
     if 0 in (batch, probes):
         return jnp.zeros((batch, probes, width), jnp.uint32)
@@ -82,7 +82,7 @@ def bloom_probe(
 
 # Pointers have no annotations: Triton would read them.
 def _kernel(  # type: ignore[no-untyped-def]
-    words,  # uint32 [C, R, W]
+    words,  # uint32 [R, C, W]
     rows,  # int32 [B, L, K]
     modes,  # int32 [B, L]
     program,  # int32 [B, P]
@@ -108,7 +108,7 @@ def _kernel(  # type: ignore[no-untyped-def]
     else:
         cluster = tl.load(clusters + query * PROBES + n, mask=inside, other=-1).to(tl.int64)
     known = (cluster >= 0) & (cluster < COUNT) & inside
-    first = words + tl.where(known, cluster, 0) * ROWS * WIDTH + w
+    first = words + tl.where(known, cluster * WIDTH + w, 0)
     ones = tl.full((TILE,), 0xFFFFFFFF, tl.uint32)
     none = tl.full((TILE,), 0, tl.uint32)
     # The stack is a shift register, its top in front: registers have no addresses.
@@ -120,8 +120,8 @@ def _kernel(  # type: ignore[no-untyped-def]
             bits = ones
             for k in tl.static_range(TERMS):
                 row = tl.load(rows + leaf * TERMS + k)
-                row = tl.minimum(tl.maximum(row, 0), ROWS - 1)
-                bits &= tl.load(first + row * WIDTH, mask=known, other=0)
+                row = tl.minimum(tl.maximum(row, 0), ROWS - 1).to(tl.int64)
+                bits &= tl.load(first + row * COUNT * WIDTH, mask=known, other=0)
             mode = tl.load(modes + leaf)  # ROWS, COMPLEMENT, ONES, ZEROS of `plan`
             bits = tl.where(mode <= 1, bits, none)
             bits = tl.where((mode == 1) | (mode == 2), bits ^ ones, bits)

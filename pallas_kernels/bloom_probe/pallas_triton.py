@@ -43,7 +43,7 @@ def bloom_probe(
 ) -> jax.Array:
     """See `api.bloom_probe`; `interpret` runs it on any device, slowly."""
     pallas_triton.reject_large("words", words.shape, words.size)
-    (c, r, w), (batch, steps) = words.shape, plan.program.shape
+    (r, c, w), (batch, steps) = words.shape, plan.program.shape
     whole = clusters is None
     if clusters is None:
         clusters = jnp.zeros((batch, c), jnp.int32)  # for its shape; the kernel does not read it
@@ -55,13 +55,13 @@ def bloom_probe(
         plan = Plan(plan.rows, plan.modes, jnp.full((batch, 1), NO_OP, jnp.int32))
     tile = pallas_triton.tile(probes * w, least=1, most=_TILE)
     answer: jax.Array = pallas_triton.call(
-        functools.partial(_kernel, rows_per_cluster=r, whole=whole, tile=tile),
+        functools.partial(_kernel, width=w, whole=whole, tile=tile),
         grid=(batch, pl.cdiv(probes * w, tile)),
         out_shape=jax.ShapeDtypeStruct((batch, probes * w), jnp.uint32),
         num_warps=4,
         interpret=interpret,
     )(
-        words.reshape(c * r, w),
+        words.reshape(r, c * w),
         plan.rows,
         plan.modes,
         plan.program,
@@ -72,7 +72,7 @@ def bloom_probe(
 
 
 def _kernel(
-    words_ref: Any,  # uint32 [C * R, W]
+    words_ref: Any,  # uint32 [R, C * W]
     rows_ref: Any,  # int32 [B, L, K]
     modes_ref: Any,  # int32 [B, L]
     program_ref: Any,  # int32 [B, P]
@@ -80,26 +80,24 @@ def _kernel(
     clusters_ref: Any,  # int32 [B, N]
     out_ref: Any,  # uint32 [B, N * W]
     *,
-    rows_per_cluster: int,
+    width: int,
     whole: bool,
     tile: int,
 ) -> None:
     query = pl.program_id(0)
     place = pl.program_id(1) * tile + jnp.arange(tile, dtype=jnp.int32)
     inside = place < out_ref.shape[1]
-    width = words_ref.shape[1]
     n, w = place // width, place % width
-    count = words_ref.shape[0] // rows_per_cluster
     if whole:
         cluster = n
     else:
         cluster = pltriton.load(clusters_ref.at[query, n], mask=inside, other=-1)
-    known = (cluster >= 0) & (cluster < count) & inside
-    first_row = jnp.where(known, cluster, 0) * rows_per_cluster
+    known = (cluster >= 0) & (cluster < words_ref.shape[1] // width) & inside
+    column = jnp.where(known, cluster * width + w, 0)
 
     def row(r: jax.Array | int) -> jax.Array:  # uint32 [tile]; one row of every cluster
-        r = jnp.clip(r, 0, rows_per_cluster - 1)
-        return pltriton.load(words_ref.at[first_row + r, w], mask=known, other=jnp.uint32(0))
+        r = jnp.clip(r, 0, words_ref.shape[0] - 1)
+        return pltriton.load(words_ref.at[r, column], mask=known, other=jnp.uint32(0))
 
     def leaf(i: jax.Array) -> jax.Array:  # uint32 [tile]
         i = jnp.clip(i, 0, modes_ref.shape[1] - 1)

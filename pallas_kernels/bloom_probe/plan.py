@@ -25,7 +25,7 @@ class Plan:
     """One boolean program per query over the bit rows of an index.
 
     Attributes:
-        rows: int32 [B, L, K]; leaf l of query b is the AND of words[c, rows[b, l, :]] over K.
+        rows: int32 [B, L, K]; leaf l of query b is the AND of words[rows[b, l, :], c] over K.
         modes: int32 [B, L]; `ROWS` as they are, `COMPLEMENT` of them, `ONES` ("maybe"), `ZEROS`.
         program: int32 [B, P]; postfix: i >= 0 pushes leaf i, `AND`, `OR`, `NO_OP` (padding, only
             at the end). Nothing but `NO_OP` admits all. Never deeper than `STACK_DEPTH` values.

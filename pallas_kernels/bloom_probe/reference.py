@@ -18,14 +18,15 @@ def why_not(platform: str) -> str | None:
 def bloom_probe(words: jax.Array, plan: Plan, clusters: jax.Array | None) -> jax.Array:
     """See `api.bloom_probe`."""
     batch = plan.program.shape[0]
+    count = words.shape[1]
     if clusters is None:
-        clusters = jnp.broadcast_to(jnp.arange(words.shape[0]), (batch, words.shape[0]))
+        clusters = jnp.broadcast_to(jnp.arange(count), (batch, count))
     query = jnp.arange(batch)
-    known = (clusters >= 0) & (clusters < words.shape[0])  # [B, N]
+    known = (clusters >= 0) & (clusters < count)  # [B, N]
     cluster = jnp.where(known, clusters, 0)
 
     def row(r: jax.Array) -> jax.Array:  # int32 [B] -> uint32 [B, N, W]
-        return words.at[cluster, r[:, None]].get(mode="clip")
+        return words.at[r[:, None], cluster].get(mode="clip")
 
     def leaf(i: jax.Array) -> jax.Array:  # int32 [B] -> uint32 [B, N, W]
         rows, mode = plan.rows[query, i], plan.modes[query, i][:, None, None]  # [B, K]

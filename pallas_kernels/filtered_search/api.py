@@ -11,7 +11,6 @@ from pallas_kernels.bloom_probe.plan import Plan, check_plan
 from pallas_kernels.checks import check_array
 from pallas_kernels.dispatch import Backend, Op
 from pallas_kernels.filtered_search.exact import Exact as Exact
-from pallas_kernels.filtered_search.reach import REACH as REACH
 
 OP = Op(
     "filtered_search",
@@ -56,7 +55,7 @@ def filtered_search(
     Args:
         codes: int8 [C, S, D].
         scales: float32 [C, S], finite.
-        words: uint32 [C, R, ceil(S / 32)], as in `bloom_probe`; row 0 holds the live slots.
+        words: uint32 [R, C, ceil(S / 32)], as in `bloom_probe`; row 0 holds the live slots.
         queries: int8 [B, D].
         query_scales: float32 [B], finite.
         affinity: float32 [B, C], without NaN: what a high score in each cluster is, `REACH`
@@ -123,7 +122,7 @@ def _check(
     max_probes: int,
 ) -> None:
     check_array("codes", codes, jnp.int8, ("C", "S", "D"))
-    check_array("words", words, jnp.uint32, ("C", "R", "ceil(S / 32)"))
+    check_array("words", words, jnp.uint32, ("R", "C", "ceil(S / 32)"))
     check_array("queries", queries, jnp.int8, ("B", "D"))
     for name, array in {"codes": codes, "words": words}.items():
         if 0 in array.shape:
@@ -134,7 +133,7 @@ def _check(
             f"codes has {c} clusters of {s} slots, limit: C * S < 2**31 (slots are int32); split "
             "the index over devices"
         )
-    _match("words", words, (c, words.shape[1], -(-s // 32)), ("C", "R", "ceil(S / 32)"))
+    _match("words", words, (words.shape[0], c, -(-s // 32)), ("R", "C", "ceil(S / 32)"))
     _match("queries", queries, (b, d), ("B", "D"))
     for name, array, shape, axes in (
         ("scales", scales, (c, s), ("C", "S")),

@@ -106,7 +106,7 @@ class Spec:
         slots = bits.reshape(self.clusters, self.slots, self.rows)
         # Bits past the last slot are set: nobody may count them.
         slots = np.pad(slots, ((0, 0), (0, room), (0, 0)), constant_values=True)
-        packed = slots.transpose(0, 2, 1).reshape(self.clusters, self.rows, self.words, 32)
+        packed = slots.transpose(2, 0, 1).reshape(self.rows, self.clusters, self.words, 32)
         return (packed.astype(np.uint32) << np.arange(32, dtype=np.uint32)).sum(-1, np.uint32)
 
     def _filters(
@@ -155,7 +155,7 @@ class Spec:
         return (
             shape((c, s, self.dim), jnp.int8),
             shape((c, s), jnp.float32),
-            shape((c, self.rows, self.words), jnp.uint32),
+            shape((self.rows, c, self.words), jnp.uint32),
             shape((b, self.dim), jnp.int8),
             shape((b,), jnp.float32),
             shape((b, c), jnp.float32),

@@ -106,7 +106,7 @@ def _probe(
     clusters: jax.Array,
 ) -> tuple[jax.Array, jax.Array]:  # fmt: skip
     """Words [B, N, W] of the live slots of clusters [B, N], and of those that the plan admits."""
-    live = words[jnp.maximum(clusters, 0), 0] & inside
+    live = words[0][jnp.maximum(clusters, 0)] & inside
     live = jnp.where(clusters[:, :, None] >= 0, live, 0)
     return live, live if plan is None else bloom_probe(words, plan, clusters) & inside
 

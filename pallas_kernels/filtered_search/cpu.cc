@@ -20,7 +20,7 @@ ffi::Error filtered_search(ffi::ThreadPool pool, Array<ffi::S8, 3> codes, Array<
   const Kernels* kernels = choose(std::string(instructions).c_str());
   if (!kernels) return no_instructions(instructions);
   Search search = search_over(codes, scales, queries, query_scales, scores, slots);
-  search.R = words.dimensions()[1];
+  search.R = words.dimensions()[0];
   search.W = words.dimensions()[2];
   search.words = words.typed_data();
   search.N = probes;

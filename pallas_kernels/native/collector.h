@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "kernels.h"
+#include "radix_sort.h"
 
 namespace silver {
 
@@ -102,21 +103,23 @@ class Collector {
     threshold = std::max(threshold, float_at(least));
   }
 
-  // Selects, and returns the entries in order: place and key packed so that the best comes first.
+  // An entry as a number: the better one is the smaller.
+  static uint64_t packed(float score, uint32_t key) {
+    return uint64_t{~(static_cast<uint32_t>(order_of(score)) ^ 0x80000000u)} << 32 | key;
+  }
+
+  // Selects, and returns the entries packed, the best first.
   const std::vector<uint64_t>& sorted(const Kernels& kernels) {
     select(kernels);
     order_.resize(count_);
-    for (int64_t i = 0; i < count_; ++i) {
-      const uint32_t place = static_cast<uint32_t>(order_of(scores_[i])) ^ 0x80000000u;
-      order_[i] = uint64_t{~place} << 32 | keys_[i];
-    }
-    constexpr int64_t kFew = 512;  // counting takes n * n / 8 steps without a branch
+    for (int64_t i = 0; i < count_; ++i) order_[i] = packed(scores_[i], keys_[i]);
+    constexpr int64_t kFew = 128;  // counting takes n * n / 8 steps without a branch
     if (count_ <= kFew) {
       ranked_.resize(count_);
       kernels.rank_sort(order_.data(), count_, ranked_.data());
       return ranked_;
     }
-    std::sort(order_.begin(), order_.end());
+    radix_sort(order_, ranked_);
     return order_;
   }
 

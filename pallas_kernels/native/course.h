@@ -31,16 +31,19 @@ class Course {
   // The same among those with `counts`, the slots that pass; then on for the sake of recall.
   Course(const Kernels& kernels, const float* affinity, int64_t count, int64_t step, int64_t most,
          const int32_t* counts, const float* spread, const int32_t* tail, int64_t allowed)
-      : kernels_(&kernels), step_(step), tail_(tail), allowed_(allowed) {
-    for (int64_t c = 0; c < count; ++c) {
-      if (counts[c] == 0 || affinity[c] == -std::numeric_limits<float>::infinity()) continue;
-      all_.add(affinity[c], spread[c], counts[c]);
-      names_.push_back(static_cast<int32_t>(c));
+      : kernels_(&kernels), affinity_(affinity), step_(step), tail_(tail), allowed_(allowed) {
+    sort_those_with(counts, count);
+    total_ = static_cast<int64_t>(order_.size());
+    values_.resize(total_);
+    spread_.resize(total_);
+    counts_.resize(total_);
+    expected_.resize(total_);
+    for (int64_t i = 0; i < total_; ++i) {
+      values_[i] = affinity[order_[i]];
+      spread_[i] = spread[order_[i]];
+      counts_[i] = counts[order_[i]];
     }
-    affinity_ = all_.affinity.data();
-    total_ = all_.size();
     length_ = std::min(most, total_);
-    sort_to(step_);
     goal_ = std::min(step_, length_);
   }
 
@@ -51,6 +54,7 @@ class Course {
 
   // All of it was visited; `enough` were found, the last of them with the score `least`.
   void advance(bool enough, float least) {
+    for (int64_t j = at_; j < goal_ && tail_; ++j) passed_ += counts_[j];
     at_ = goal_;
     if (at_ >= length_) return;
     if (tail_) {
@@ -63,43 +67,33 @@ class Course {
   }
 
  private:
-  struct Clusters {
-    std::vector<float> affinity, spread;
-    std::vector<int32_t> counts;  // slots that pass
-    int64_t size() const { return static_cast<int64_t>(counts.size()); }
-    void add(float one_affinity, float one_spread, int32_t one_count) {
-      affinity.push_back(one_affinity);
-      spread.push_back(one_spread);
-      counts.push_back(one_count);
-    }
-  };
-
   void advance_for_recall(bool enough, float least) {
-    int64_t left = std::numeric_limits<int64_t>::max(), passed = 0;
-    for (int64_t j = 0; j < at_; ++j) passed += sorted_.counts[j];
+    int64_t left = std::numeric_limits<int64_t>::max();
     if (enough) {
-      left = expect(all_, least);
-      expect(sorted_, least);
-      for (int64_t j = 0; j < at_; ++j) left -= expected_[j];
+      kernels_->expect(values_.data() + at_, spread_.data() + at_, counts_.data() + at_,
+                       total_ - at_, least, tail_, expected_.data() + at_);
+      left = std::accumulate(expected_.begin() + at_, expected_.end(), int64_t{0});
     }
-    const int64_t most = kGrowth * passed;
-    while (goal_ < length_ && passed < most && left > allowed_) {
-      if (goal_ == sorted_.size()) {
-        sort_to(goal_ + 1);
-        if (enough) expect(sorted_, least);
-      }
-      passed += sorted_.counts[goal_];
+    const int64_t most = kGrowth * passed_;
+    for (int64_t passed = passed_; goal_ < length_ && passed < most && left > allowed_; ++goal_) {
+      passed += counts_[goal_];
       if (enough) left -= expected_[goal_];
-      ++goal_;
     }
   }
 
-  // Slots of each cluster expected over `least`; their sum.
-  int64_t expect(const Clusters& clusters, float least) {
-    expected_.resize(clusters.size());
-    kernels_->expect(clusters.affinity.data(), clusters.spread.data(), clusters.counts.data(),
-                     clusters.size(), least, tail_, expected_.data());
-    return std::accumulate(expected_.begin(), expected_.end(), int64_t{0});
+  // Brings what holds some and may be visited in order: all of it, as a query that has a filter
+  // may go far.
+  void sort_those_with(const int32_t* counts, int64_t count) {
+    std::vector<uint64_t> packed(count), aside;
+    int64_t kept = 0;
+    for (int64_t c = 0; c < count; ++c) {  // without a branch: who holds some is anyone's guess
+      packed[kept] = Collector::packed(affinity_[c], static_cast<uint32_t>(c));
+      kept += (counts[c] != 0) & (affinity_[c] > -std::numeric_limits<float>::infinity());
+    }
+    packed.resize(kept);
+    radix_sort(packed, aside);
+    order_.resize(kept);
+    for (int64_t i = 0; i < kept; ++i) order_[i] = static_cast<int32_t>(Collector::key_of(packed[i]));
   }
 
   // Brings the nearest `wanted` in order, and three times as many more so as to do it seldom.
@@ -110,31 +104,27 @@ class Course {
     Collector collector(most, total_);
     collector.take_row(*kernels_, affinity_, total_);
     order_.clear();
-    sorted_ = {};
     for (const uint64_t packed : collector.sorted(*kernels_)) {
       if (Collector::score_of(packed) == -std::numeric_limits<float>::infinity()) {
         total_ = static_cast<int64_t>(order_.size());  // the rest is never visited
         length_ = std::min(length_, total_);
         break;
       }
-      const auto at = static_cast<int32_t>(Collector::key_of(packed));
-      order_.push_back(tail_ ? names_[at] : at);
-      if (tail_) sorted_.add(all_.affinity[at], all_.spread[at], all_.counts[at]);
+      order_.push_back(static_cast<int32_t>(Collector::key_of(packed)));
     }
   }
 
   const Kernels* kernels_ = nullptr;
   const int32_t* clusters_ = nullptr;  // given, or null
-  const float* affinity_ = nullptr;    // [total_]
+  const float* affinity_ = nullptr;    // of all clusters
   int64_t total_ = 0, step_ = 0, length_ = 0;
   int64_t at_ = 0, goal_ = 0;
   std::vector<int32_t> order_;  // the nearest
-  // Where only clusters that hold something are visited.
+  // Where only clusters that hold something are visited: those, in order.
   const int32_t* tail_ = nullptr;
-  int64_t allowed_ = 0;
-  Clusters all_, sorted_;        // those of `order_` in `sorted_`
-  std::vector<int32_t> names_;  // which clusters those of `all_` are
-  std::vector<int32_t> expected_;
+  int64_t allowed_ = 0, passed_ = 0;  // slots that pass among those visited
+  std::vector<float> values_, spread_;
+  std::vector<int32_t> counts_, expected_;  // slots that pass, and that are expected to be wanted
 };
 
 }  // namespace silver

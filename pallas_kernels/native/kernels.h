@@ -89,21 +89,23 @@ struct Kernels {
   // Sorts different numbers by counting those that are smaller.
   void (*rank_sort)(const uint64_t* in, int64_t count, uint64_t* out);
 
-  // Runs a program over the bit rows of clusters ([clusters, bit_rows, width] at `words`) and ANDs
-  // row 0; writes [clusters, width].
+  // Runs a program over `length` words of bit rows, of which row r is at words + r * stride, and
+  // ANDs row 0.
   void (*evaluate)(const Step* steps, int64_t count, const int32_t* rows, const uint32_t* words,
-                   int64_t clusters, int64_t bit_rows, int64_t width, uint32_t* out);
+                   int64_t stride, int64_t length, uint32_t* out);
 
-  // The bits that it admits in each of the clusters ([clusters, bit_rows, width] at `words`; of the
-  // last word only those of `last`). Returns how many bits row 0 has where it admits none.
-  int64_t (*count)(const Step* steps, int64_t count, const int32_t* rows, int64_t row_count,
-                   const uint32_t* words, int64_t clusters, int64_t bit_rows, int64_t width,
-                   uint32_t last, int32_t* counts);
+  // Bits of each of the clusters [clusters, width]; of its last word only those of `last`.
+  void (*count_bits)(const uint32_t* words, int64_t clusters, int64_t width, uint32_t last,
+                     int32_t* counts);
 
   // The rule of pallas_kernels/filtered_search/reach.py: how many of the slots of each cluster are
   // expected to score over `least`.
   void (*expect)(const float* affinity, const float* spread, const int32_t* counts, int64_t clusters,
                  float least, const int32_t* tail, int32_t* expected);
+
+  // How high the scores of clusters reach, and their standard deviations: pallas_kernels/affinity.
+  void (*reach)(const float* means, const float* radii, int64_t count, float along,
+                float deviations, float* reached, float* spread);
 
   // out[(g * count_v + v) * stride + i] = (code g of row rows[i] . vectors[g, v]) * its scale, and 0
   // for rows outside the table; `vectors` is [groups, count_v, dim].

@@ -343,8 +343,8 @@ float float_dot(const int8_t* code, const float* vector, int64_t dim) {
 
 const Kernels kAvx512 = {
     "avx512", scratch_bytes, score,     score_picked,       append,          append_values,
-    split,    compact,       rank_sort, evaluate<Register>, count<Register>, expect,
-    gather_dot<float_dot>,
+    split,    compact,       rank_sort, evaluate<Register>, count_bits, expect,
+    reach,    gather_dot<float_dot>,
 };
 
 }  // namespace silver

@@ -109,25 +109,25 @@ void in_registers(int64_t width, const Body& body) {
 }
 
 template <class Register>
-[[gnu::always_inline]] inline Register leaf_bits(const Step& step, const int32_t* rows, const uint32_t* words, int64_t width,
-                   int64_t at, int64_t left) {
+[[gnu::always_inline]] inline Register leaf_bits(const Step& step, const int32_t* rows,
+                                                 const uint32_t* words, int64_t stride,
+                                                 int64_t left) {
   constexpr int kRows = 0, kComplement = 1, kOnes = 2;
   if (step.mode != kRows && step.mode != kComplement) {
     return step.mode == kOnes ? Register::ones() : Register::zeros();
   }
-  Register bits = Register::load(words + rows[step.first] * width + at, left);
+  Register bits = Register::load(words + rows[step.first] * stride, left);
   for (int32_t k = 1; k < step.count; ++k) {
-    bits = bits & Register::load(words + rows[step.first + k] * width + at, left);
+    bits = bits & Register::load(words + rows[step.first + k] * stride, left);
   }
   return step.mode == kComplement ? ~bits : bits;
 }
 
-// The words from `at` on, a register of them, that a program and row 0 admit.
+// A register of the words that a program and row 0 admit.
 template <class Register>
 [[gnu::always_inline]] inline Register admitted(const Step* steps, int64_t count,
                                                 const int32_t* rows, const uint32_t* words,
-                                                int64_t width, int64_t at) {
-  const int64_t left = width - at;
+                                                int64_t stride, int64_t left) {
   Register below[kStackDepth + 1];
   Register top = Register::ones();
   int height = 0;
@@ -136,13 +136,13 @@ template <class Register>
     switch (step.kind) {
       case Step::kPush:
         below[height++] = top;
-        top = leaf_bits<Register>(step, rows, words, width, at, left);
+        top = leaf_bits<Register>(step, rows, words, stride, left);
         break;
       case Step::kAndLeaf:
-        top = top & leaf_bits<Register>(step, rows, words, width, at, left);
+        top = top & leaf_bits<Register>(step, rows, words, stride, left);
         break;
       case Step::kOrLeaf:
-        top = top | leaf_bits<Register>(step, rows, words, width, at, left);
+        top = top | leaf_bits<Register>(step, rows, words, stride, left);
         break;
       case Step::kAnd:
         top = below[--height] & top;
@@ -152,50 +152,25 @@ template <class Register>
         break;
     }
   }
-  return top & Register::load(words + at, left);
+  return top & Register::load(words, left);
 }
 
 template <class Register>
 void evaluate(const Step* steps, int64_t count, const int32_t* rows, const uint32_t* words,
-              int64_t clusters, int64_t bit_rows, int64_t width, uint32_t* out) {
-  in_registers<Register>(width, [&]<class Some>(int64_t at) {
-    for (int64_t c = 0; c < clusters; ++c) {
-      admitted<Some>(steps, count, rows, words + c * bit_rows * width, width, at)
-          .store(out + c * width + at, width - at);
-    }
+              int64_t stride, int64_t length, uint32_t* out) {
+  in_registers<Register>(length, [&]<class Some>(int64_t at) {
+    admitted<Some>(steps, count, rows, words + at, stride, length - at)
+        .store(out + at, length - at);
   });
 }
 
-inline int32_t bits_of(const uint32_t* words, int64_t width, uint32_t last) {
-  int32_t bits = __builtin_popcount(words[width - 1] & last);
-  for (int64_t w = 0; w < width - 1; ++w) bits += __builtin_popcount(words[w]);
-  return bits;
-}
-
-template <class Register>
-int64_t count(const Step* steps, int64_t step_count, const int32_t* rows, int64_t row_count,
-              const uint32_t* words, int64_t clusters, int64_t bit_rows, int64_t width,
-              uint32_t last, int32_t* counts) {
-  // The rows of a program lie far apart, where the CPU does not look ahead by itself.
-  constexpr int64_t kClustersAhead = 8;
-  int64_t live = 0;
-  for (int64_t c = 0; c < clusters; ++c, words += bit_rows * width) {
-    if (c + kClustersAhead < clusters) {
-      const uint32_t* later = words + kClustersAhead * bit_rows * width;
-      for (int64_t r = 0; r < row_count; ++r) __builtin_prefetch(later + rows[r] * width);
-      __builtin_prefetch(later);
-    }
-    int32_t found = 0;
-    in_registers<Register>(width, [&]<class Some>(int64_t at) {
-      uint32_t some[Some::kWords];
-      const int64_t left = width - at;
-      admitted<Some>(steps, step_count, rows, words, width, at).store(some, left);
-      found += left > Some::kWords ? bits_of(some, Some::kWords, ~0u) : bits_of(some, left, last);
-    });
-    counts[c] = found;
-    if (!found) live += bits_of(words, width, last);
+void count_bits(const uint32_t* words, int64_t clusters, int64_t width, uint32_t last,
+                int32_t* counts) {
+  for (int64_t c = 0; c < clusters; ++c, words += width) {
+    int32_t bits = __builtin_popcount(words[width - 1] & last);
+    for (int64_t w = 0; w < width - 1; ++w) bits += __builtin_popcount(words[w]);
+    counts[c] = bits;
   }
-  return live;
 }
 
 void expect(const float* affinity, const float* spread, const int32_t* counts, int64_t clusters,
@@ -207,6 +182,18 @@ void expect(const float* affinity, const float* spread, const int32_t* counts, i
     step = step < kHigh ? step : kHigh;
     const int32_t slots = counts[c] < kCounted ? counts[c] : kCounted;
     expected[c] = slots * tail[static_cast<int32_t>(step) + kTailEnd];
+  }
+}
+
+void reach(const float* means, const float* radii, int64_t count, float along, float deviations,
+           float* reached, float* spread) {
+  constexpr float kTiny = 0x1p-126f, kLowest = -0x1.fffffep127f;
+  for (int64_t c = 0; c < count; ++c) {
+    float own = along * radii[c];
+    own = own < kTiny ? kTiny : own;  // a NaN stays one
+    const float sum = (means[c] < kLowest ? kLowest : means[c]) + deviations * own;
+    reached[c] = sum == sum ? sum : -__builtin_inff();
+    spread[c] = own;
   }
 }
 

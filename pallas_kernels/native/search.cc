@@ -9,6 +9,7 @@
 #include <utility>
 #include <vector>
 
+#include "codes.h"
 #include "collector.h"
 #include "course.h"
 
@@ -20,6 +21,10 @@ constexpr int64_t kSpare = 32;
 // Up to this many eligible slots of a word are picked out and scored with others that lie elsewhere,
 // kPicked at a time: enough of them that the rows asked for first have come.
 constexpr int kFew = 6, kPicked = 128;
+// Up to this many eligible slots per word of a whole cluster are picked out without a scan.
+constexpr int64_t kSparse = 4;
+// Probes between asking for their words and reading them.
+constexpr int64_t kProbesAhead = 16;
 // Bytes of codes between asking for them and reading them, and bytes that come at a time.
 constexpr int64_t kAhead = 16 << 10, kLine = 64;
 // Nearest clusters that all queries visit before the others, so that thresholds are high early.
@@ -27,36 +32,27 @@ constexpr int64_t kFirst = 1;
 // Queries worth a task of their own; fewer share one, so that they share the codes they read.
 constexpr int64_t kQueriesPerTask = 8;
 
+// Bytes of bit rows that stay in a core's cache while the queries of a task are counted in turn.
+constexpr int64_t kCached = 256 << 10;
+
 struct Probe {
   int32_t query;  // within the task
   int32_t probe;
 };
 
-// The queries of a task, padded and widened.
-class Codes {
- public:
-  Codes(const Search& search, int64_t first, int64_t count) {
-    const int64_t padded = (search.D + kQueryPadding - 1) / kQueryPadding * kQueryPadding;
-    codes_.resize(count * padded);
-    wide_.resize(count * padded);
-    queries_.resize(count);
-    for (int64_t q = 0; q < count; ++q) {
-      int8_t* codes = codes_.data() + q * padded;
-      std::memcpy(codes, search.queries + (first + q) * search.D, search.D);
-      uint32_t sum = 0;
-      for (int64_t d = 0; d < search.D; ++d) {
-        wide_[q * padded + d] = codes[d];
-        sum += static_cast<uint32_t>(static_cast<int32_t>(codes[d]));
-      }
-      queries_[q] = {codes, wide_.data() + q * padded, static_cast<int32_t>(0u - 128u * sum)};
-    }
-  }
-  const QueryCodes& operator[](int64_t q) const { return queries_[q]; }
+// What the filters admit everywhere, counted before the first visit.
+struct Counted {
+  std::unique_ptr<int32_t[]> live;       // [C]: slots that hold something
+  std::unique_ptr<int32_t[]> slots;      // [B, C]: slots that pass
+  std::unique_ptr<uint32_t[]> admitted;  // [B, C, W], their bits; null where those are too many
+};
 
- private:
-  std::vector<int8_t> codes_;
-  std::vector<int16_t> wide_;
-  std::vector<QueryCodes> queries_;
+// A cluster at hand, the probes that want much of it, and what each of them admits.
+struct Visit {
+  int32_t cluster = -1;  // none
+  std::vector<Probe> probes;
+  std::vector<const uint32_t*> masks;
+  std::vector<uint32_t> own;  // masks that are not kept elsewhere
 };
 
 bool known(const Search& search, int32_t cluster) { return cluster >= 0 && cluster < search.C; }
@@ -88,19 +84,22 @@ struct Query {
 class Scan {
  public:
   // `strict` checks every entry exactly before it can raise a threshold.
-  Scan(const Search& search, const Kernels& kernels, int64_t first, int64_t count, bool strict)
+  Scan(const Search& search, const Kernels& kernels, const Counted& counted, int64_t first,
+       int64_t count, bool strict)
       : search_(search),
         kernels_(kernels),
+        counted_(counted),
         first_(first),
         count_(count),
         strict_(strict),
-        codes_(search, first, count),
+        codes_(search.queries + first * search.D, count, search.D),
         scratch_(kernels.scratch_bytes(search.D) + 64),
         live_(count),
         eligible_(count),
         picked_(count) {
     collectors_.reserve(count);
     for (int64_t q = 0; q < count; ++q) {
+      filtered_.push_back(Query::filtered(search, first + q));
       const bool checked = !strict && search.exact && !search.exact->decided[first + q];
       collectors_.emplace_back(search.k + (checked ? kSpare : 0));
     }
@@ -111,23 +110,31 @@ class Scan {
     if (search.excluded) gather_excluded();
   }
 
-  // Counts what the filters admit in each of the clusters [begin, end), into counts[b * C + c].
-  void count(int64_t begin, int64_t end, int32_t* counts) {
-    const uint32_t* words = search_.words + begin * search_.R * search_.W;
-    for (int64_t q = 0; q < count_; ++q) {
-      if (!Query::filtered(search_, first_ + q)) continue;
-      const Program& program = programs_[q];
-      const int64_t at = (first_ + q) * search_.C + begin;
-      live_[q] += kernels_.count(
-          program.steps.data(), static_cast<int64_t>(program.steps.size()), program.rows.data(),
-          static_cast<int64_t>(program.rows.size()), words, end - begin, search_.R, search_.W,
-          valid(search_.W - 1), counts + at);
-      for (int64_t c = begin; c < end; ++c) {  // what is never probed was not searched either
-        if (search_.affinity[(first_ + q) * search_.C + c] > -std::numeric_limits<float>::infinity() ||
-            counts[at + c - begin] > 0) {
-          continue;
+  // Counts what the filters admit in each of the clusters [begin, end). Some clusters at a time, so
+  // that queries that read the same rows find them in the cache.
+  void count(int64_t begin, int64_t end) {
+    size_t rows = 1;
+    for (const Program& program : programs_) rows += program.rows.size();
+    const int64_t fit = kCached / static_cast<int64_t>(rows * search_.W * sizeof(uint32_t));
+    const int64_t together = count_ == 1 ? end - begin : std::max<int64_t>(1, fit);
+    std::vector<uint32_t> own;
+    for (int64_t c = begin; c < end; c += together) {
+      const int64_t clusters = std::min(together, end - c);
+      if (first_ == 0) {
+        kernels_.count_bits(search_.words + c * search_.W, clusters, search_.W,
+                            valid(search_.W - 1), counted_.live.get() + c);
+      }
+      for (int64_t q = 0; q < count_; ++q) {
+        const int64_t b = first_ + q;
+        if (!filtered_[q]) continue;
+        uint32_t* out = kept(q, c);
+        if (!out) {
+          own.resize(together * search_.W);
+          out = own.data();
         }
-        live_[q] -= bits(search_.words + c * search_.R * search_.W);
+        evaluate(q, c, clusters, out);
+        kernels_.count_bits(out, clusters, search_.W, valid(search_.W - 1),
+                            counted_.slots.get() + b * search_.C + c);
       }
     }
   }
@@ -157,17 +164,28 @@ class Scan {
   // Clusters [begin, end) of each query that has so many, in steps.
   void visit(int64_t begin, int64_t end, int64_t step) {
     if (count_ == 1) {  // in the order of the probes, the nearest first
-      end = std::min(end, ends_[0]);
-      for (int64_t n = begin; n < end; n += step) {
-        const Probe probe{0, static_cast<int32_t>(n)};
+      for (int64_t n = begin; n < std::min(end, ends_[0]); n += step) {
         if (!known(search_, clusters_[0][n])) continue;
-        const int32_t next = n + step < end ? clusters_[0][n + step] : -1;
-        scan(clusters_[0][n], known(search_, next) ? next : -1, &probe, 1);
+        const Probe probe{0, static_cast<int32_t>(n)};
+        meet(clusters_[0][n], &probe, 1, 1);
       }
     } else {
       visit_by_cluster(begin, end, step);
     }
+    next_.cluster = -1;
+    if (now_.cluster >= 0) scan();
+    now_.cluster = -1;
     for (int64_t q = 0; q < count_; ++q) score_picked(q);
+  }
+
+  // Prepares a cluster and scans the one before it, so that what comes next is known by then.
+  // `ahead`: probes from the first of this cluster on, those of later clusters with them.
+  void meet(int32_t cluster, const Probe* probes, int64_t count, int64_t ahead) {
+    next_.cluster = cluster;
+    find_eligible(next_, probes, count, ahead);
+    if (next_.probes.empty()) return;
+    if (now_.cluster >= 0) scan();
+    std::swap(now_, next_);
   }
 
   // One is read once for all the queries that probe it (counting sort).
@@ -193,47 +211,75 @@ class Scan {
       int64_t next = c + 1;
       while (next < search_.C && starts_[next] == starts_[c]) ++next;
       if (starts_[c] > from) {
-        scan(static_cast<int32_t>(c), next < search_.C ? static_cast<int32_t>(next) : -1,
-             probes_.data() + from, starts_[c] - from);
+        meet(static_cast<int32_t>(c), probes_.data() + from, starts_[c] - from,
+             static_cast<int64_t>(probes_.size()) - from);
       }
       from = starts_[c];
       c = next;
     }
   }
 
-  // The bits that each probe of a cluster admits.
-  void find_eligible(int32_t cluster, const Probe* probes, int64_t count) {
+  // The bits that each probe of a cluster admits; where they are few, they are picked out at once.
+  void find_eligible(Visit& visit, const Probe* probes, int64_t count, int64_t ahead) {
     const int64_t W = search_.W;
-    masks_.resize(count);
+    visit.probes.clear();
+    visit.masks.clear();
+    const auto add = [&](const Probe& probe, const uint32_t* mask) {
+      visit.probes.push_back(probe);
+      visit.masks.push_back(mask);
+    };
     if (search_.eligible) {
       for (int64_t i = 0; i < count; ++i) {
-        masks_[i] = search_.eligible + ((first_ + probes[i].query) * search_.N + probes[i].probe) * W;
+        const int64_t probe = (first_ + probes[i].query) * search_.N + probes[i].probe;
+        add(probes[i], search_.eligible + probe * W);
       }
       return;
     }
-    const uint32_t* words = search_.words + int64_t{cluster} * search_.R * W;
-    const int64_t live = bits(words);
-    if (search_.plan || search_.excluded) own_.resize(count * W);
+    const uint32_t* words = search_.words + visit.cluster * W;
+    const int64_t live = counted_.live ? counted_.live[visit.cluster] : bits(words);
+    if (search_.plan || search_.excluded) visit.own.resize(count * W);
     for (int64_t i = 0; i < count; ++i) {
+      if (counted_.admitted && i + kProbesAhead < ahead) {
+        const Probe& later = probes[i + kProbesAhead];
+        __builtin_prefetch(kept(later.query, clusters_[later.query][later.probe]));
+      }
       const int64_t q = probes[i].query;
+      uint32_t* own = visit.own.data() + i * W;
+      const uint32_t* mask = search_.plan ? kept(q, visit.cluster) : words;
+      if (!mask) {
+        evaluate(q, visit.cluster, 1, own);
+        mask = own;
+      }
+      if (search_.excluded) {
+        if (mask != own) std::memcpy(own, mask, W * sizeof *own);
+        exclude(q, visit.cluster, own);
+        mask = own;
+      }
+      const int64_t eligible = mask == words ? live : bits(mask);
       live_[q] += live;
-      masks_[i] = words;
-      if (!search_.plan && !search_.excluded) {
-        eligible_[q] += live;
+      eligible_[q] += eligible;
+      if (eligible > kSparse * W) {
+        add(probes[i], mask);
         continue;
       }
-      uint32_t* own = own_.data() + i * W;
-      if (search_.plan) {
-        const Program& program = programs_[q];
-        kernels_.evaluate(program.steps.data(), static_cast<int64_t>(program.steps.size()),
-                          program.rows.data(), words, /*clusters=*/1, search_.R, W, own);
-      } else {
-        std::memcpy(own, words, W * sizeof *own);
+      for (int64_t w = 0; w < W; ++w) {
+        if (const uint32_t some = mask[w] & valid(w)) pick(visit.cluster, probes[i], w * kWord, some);
       }
-      if (search_.excluded) exclude(q, cluster, own);
-      eligible_[q] += bits(own);
-      masks_[i] = own;
     }
+  }
+
+  // Runs the program of a query over some clusters.
+  void evaluate(int64_t q, int64_t cluster, int64_t clusters, uint32_t* out) const {
+    const Program& program = programs_[q];
+    kernels_.evaluate(program.steps.data(), static_cast<int64_t>(program.steps.size()),
+                      program.rows.data(), search_.words + cluster * search_.W,
+                      search_.C * search_.W, clusters * search_.W, out);
+  }
+
+  // The words of a cluster that the count keeps; null where it does not.
+  uint32_t* kept(int64_t q, int64_t cluster) const {
+    if (!counted_.admitted || !filtered_[q]) return nullptr;
+    return counted_.admitted.get() + ((first_ + q) * search_.C + cluster) * search_.W;
   }
 
   uint32_t valid(int64_t w) const {
@@ -270,33 +316,29 @@ class Scan {
     }
   }
 
-  // `next` is the cluster that comes afterwards, -1 for none.
-  void scan(int32_t cluster, int32_t next, const Probe* probes, int64_t count) {
-    find_eligible(cluster, probes, count);
+  void scan() {
+    const int32_t cluster = now_.cluster;
     const float* scales = search_.scales + cluster * search_.S;
     uint8_t* scratch = scratch_.data();
     scratch += -reinterpret_cast<uintptr_t>(scratch) & 63;
+    const auto count = static_cast<int64_t>(now_.probes.size());
     dense_.resize(count);
     whose_.resize(count);
     scores_.resize(count * kWord);
-    if (next >= 0 && search_.words) {
-      const uint32_t* words = search_.words + int64_t{next} * search_.R * search_.W;
-      for (int64_t w = 0; w < search_.W; w += kLine / 4) __builtin_prefetch(words + w);
-    }
     const int64_t ahead = std::max<int64_t>(1, kAhead / (kWord * search_.D));
     for (int64_t w = 0; w < search_.W; ++w) {
       const int64_t at = w * kWord;
       const uint32_t inside = valid(w);
       const Rows rows{search_.codes + (cluster * search_.S + at) * search_.D, search_.D,
                       static_cast<int>(std::min<int64_t>(kWord, search_.S - at))};
-      prefetch(cluster, next, w + ahead, count);
+      prefetch(w + ahead);
       int dense = 0;
       for (int64_t i = 0; i < count; ++i) {
-        const uint32_t mask = masks_[i][w] & inside;
+        const uint32_t mask = now_.masks[i][w] & inside;
         if (!mask) continue;
-        const int64_t q = probes[i].query;
+        const int64_t q = now_.probes[i].query;
         if (__builtin_popcount(mask) <= kFew) {
-          pick(cluster, probes[i], at, mask);
+          pick(cluster, now_.probes[i], at, mask);
           continue;
         }
         // Written field by field where it is read: a copy would wait for the stores.
@@ -311,28 +353,25 @@ class Scan {
       kernels_.score(rows, scales + at, dense_.data(), dense, scratch, scores_.data());
       for (int j = 0; j < dense; ++j) {
         if (!dense_[j].passed) continue;
-        append(cluster, probes[whose_[j]], at, dense_[j].passed, scores_.data() + j * kWord);
+        append(cluster, now_.probes[whose_[j]], at, dense_[j].passed, scores_.data() + j * kWord);
       }
     }
   }
 
   // Asks for the rows of a word ahead of time: clusters lie far apart, and the CPU's own guesses
   // end at the page. Past the last word it is the next cluster's turn.
-  void prefetch(int32_t cluster, int32_t next, int64_t w, int64_t count) const {
-    const bool all = !search_.plan && !search_.eligible;  // or nearly
-    uint32_t wanted = all ? ~0u : 0u;
-    if (w >= search_.W) {
-      // What the next cluster admits is not known yet, unless it is all.
-      if (next < 0 || !all) return;
-      cluster = next;
-      w -= search_.W;
-      if (w >= search_.W) return;
-    } else if (!all) {
-      for (int64_t i = 0; i < count; ++i) {
-        if (__builtin_popcount(masks_[i][w]) > kFew) wanted |= masks_[i][w];
-      }
+  void prefetch(int64_t w) const {
+    const bool later = w >= search_.W;
+    const Visit& visit = later ? next_ : now_;
+    if (later) w -= search_.W;
+    if (visit.cluster < 0 || w >= search_.W) return;
+    uint32_t wanted = 0;
+    for (size_t i = 0; i < visit.masks.size() && ~wanted; ++i) {
+      const uint32_t mask = visit.masks[i][w];
+      if (__builtin_popcount(mask) > kFew) wanted |= mask;
     }
-    const int64_t first = cluster * search_.S + w * kWord;
+    if (!wanted) return;
+    const int64_t first = visit.cluster * search_.S + w * kWord;
     const int8_t* codes = search_.codes + first * search_.D;
     __builtin_prefetch(search_.scales + first);
     __builtin_prefetch(search_.scales + first + kWord / 2);
@@ -409,9 +448,11 @@ class Scan {
 
   const Search& search_;
   const Kernels& kernels_;
+  const Counted& counted_;
   const int64_t first_, count_;
   const bool strict_;
   const Codes codes_;
+  std::vector<char> filtered_;
   std::vector<Collector> collectors_;
   std::vector<Program> programs_;
   std::vector<std::vector<int32_t>> excluded_;
@@ -420,11 +461,10 @@ class Scan {
   std::vector<Picked> picked_;
   std::vector<const int32_t*> clusters_;  // of each query, those to visit now
   std::vector<int64_t> ends_;             // and how many
-  // Of the cluster at hand.
   std::vector<int64_t> starts_;
   std::vector<Probe> probes_;
-  std::vector<const uint32_t*> masks_;
-  std::vector<uint32_t> own_;
+  Visit now_, next_;
+  // Of the cluster at hand.
   std::vector<Job> dense_;      // the queries that want much of a word
   std::vector<int32_t> whose_;  // which of the probes they are
   std::vector<float> scores_;
@@ -433,10 +473,12 @@ class Scan {
 // A whole search: rounds of scanning by tasks, after each of which every query decides how to go on.
 class Rounds {
  public:
-  Rounds(const Search& search, const Kernels& kernels, const Threads& threads, int64_t useful)
+  Rounds(const Search& search, const Kernels& kernels, const Threads& threads, int64_t useful,
+         int64_t kept_bytes)
       : search_(search),
         kernels_(kernels),
         threads_{useful, threads.schedule},
+        kept_bytes_(kept_bytes),
         groups_(std::min(useful, (search.B + kQueriesPerTask - 1) / kQueriesPerTask)),
         parts_(useful / groups_),
         scans_(groups_ * parts_),
@@ -444,10 +486,15 @@ class Rounds {
 
   void run() {
     if (search_.spread) {
-      counts_ = std::make_unique_for_overwrite<int32_t[]>(search_.B * search_.C);
+      const int64_t words = search_.B * search_.C * search_.W;
+      counted_.live = std::make_unique_for_overwrite<int32_t[]>(search_.C);
+      counted_.slots = std::make_unique_for_overwrite<int32_t[]>(search_.B * search_.C);
+      if (words * static_cast<int64_t>(sizeof(uint32_t)) <= kept_bytes_) {
+        counted_.admitted = std::make_unique_for_overwrite<uint32_t[]>(words);
+      }
       parallel_for(threads_, groups_ * parts_, [&](int64_t task) {
         const int64_t part = task % parts_;
-        scan(task).count(search_.C * part / parts_, search_.C * (part + 1) / parts_, counts_.get());
+        scan(task).count(search_.C * part / parts_, search_.C * (part + 1) / parts_);
       });
     }
     parallel_for(threads_, search_.B, [&](int64_t b) {
@@ -475,7 +522,7 @@ class Rounds {
   Scan& scan(int64_t task) {
     const int64_t group = task / parts_, first = first_of(group);
     std::optional<Scan>& scan = scans_[task];
-    if (!scan) scan.emplace(search_, kernels_, first, first_of(group + 1) - first, false);
+    if (!scan) scan.emplace(search_, kernels_, counted_, first, first_of(group + 1) - first, false);
     return *scan;
   }
 
@@ -486,7 +533,7 @@ class Rounds {
       return Course(kernels_, affinity, search_.C, search_.N, search_.most);
     }
     return Course(kernels_, affinity, search_.C, search_.N, search_.most,
-                  counts_.get() + b * search_.C, search_.spread + b * search_.C, search_.tail,
+                  counted_.slots.get() + b * search_.C, search_.spread + b * search_.C, search_.tail,
                   search_.allowed);
   }
 
@@ -520,9 +567,22 @@ class Rounds {
       return;
     }
     // The check struck out more than there was to spare: again, checking what enters.
-    Scan again(search_, kernels_, b, 1, true);
+    Scan again(search_, kernels_, counted_, b, 1, true);
     again.visit(queries_, 0, 1);
     queries_[b]->best.take(kernels_, again.collector(0));
+  }
+
+  // Live slots of clusters that were counted and hold nothing that passes; what is never probed was
+  // not searched either.
+  int64_t known_empty(int64_t b) const {
+    const float* affinity = search_.affinity + b * search_.C;
+    const int32_t* slots = counted_.slots.get() + b * search_.C;
+    int64_t live = 0;
+    for (int64_t c = 0; c < search_.C; ++c) {
+      const bool open = affinity[c] > -std::numeric_limits<float>::infinity();
+      live += open && slots[c] == 0 ? counted_.live[c] : 0;
+    }
+    return live;
   }
 
   void finish(int64_t b) {
@@ -535,6 +595,7 @@ class Rounds {
       live += scan->live(q);
       eligible += scan->eligible(q);
     }
+    if (search_.spread && Query::filtered(search_, b)) live += known_empty(b);
     if (search_.live_count) search_.live_count[b] = static_cast<int32_t>(live);
     if (search_.eligible_count) search_.eligible_count[b] = static_cast<int32_t>(eligible);
     float* scores = search_.scores + b * search_.k;
@@ -556,21 +617,22 @@ class Rounds {
   const Search& search_;
   const Kernels& kernels_;
   const Threads threads_;
+  const int64_t kept_bytes_;
   const int64_t groups_, parts_;  // tasks share the queries, then the clusters of a query
   std::vector<std::optional<Scan>> scans_;
   std::vector<std::optional<Query>> queries_;
-  std::unique_ptr<int32_t[]> counts_;  // [B, C]: slots that pass
+  Counted counted_;
 };
 
 }  // namespace
 
 void run(const Search& search, const Kernels& kernels, const Threads& threads,
-         int64_t bytes_per_thread) {
+         int64_t bytes_per_thread, int64_t kept_bytes) {
   if (search.B == 0) return;
   int64_t bytes = search.B * search.N * search.S * search.D;
   if (search.spread) bytes += search.B * search.C * search.W * kLine;
   const int64_t useful = std::clamp<int64_t>(bytes / bytes_per_thread, 1, threads.count);
-  Rounds(search, kernels, threads, useful).run();
+  Rounds(search, kernels, threads, useful, kept_bytes).run();
 }
 
 }  // namespace silver

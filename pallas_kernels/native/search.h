@@ -16,7 +16,7 @@ struct Search {
   int64_t C = 0, S = 0, D = 0, R = 0, W = 0;
   const int8_t* codes = nullptr;      // [C, S, D]
   const float* scales = nullptr;      // [C, S]
-  const uint32_t* words = nullptr;    // [C, R, W]; row 0 has the live slots
+  const uint32_t* words = nullptr;    // [R, C, W]; row 0 has the live slots
 
   // The queries.
   int64_t B = 0, N = 0, k = 0;
@@ -49,7 +49,8 @@ struct Search {
 };
 
 // `bytes_per_thread`: codes worth waking another thread for (about 10 microseconds of scanning).
+// `kept_bytes`: how much of what the filters admit may be kept from the count to the visits.
 void run(const Search& search, const Kernels& kernels, const Threads& threads,
-         int64_t bytes_per_thread = 1 << 18);
+         int64_t bytes_per_thread = 1 << 18, int64_t kept_bytes = 32 << 20);
 
 }  // namespace silver

@@ -85,7 +85,7 @@ struct Case {
     }
     s.live_count = (live_count = std::make_unique<int32_t[]>(s.B)).get();
     s.eligible_count = (eligible_count = std::make_unique<int32_t[]>(s.B)).get();
-    s.words = (words = array<uint32_t>(s.C * s.R * s.W, bits)).get();
+    s.words = (words = array<uint32_t>(s.R * s.C * s.W, bits)).get();
     auto near = [&] { return draw(random, 0, 9) ? static_cast<float>(draw(random, -3, 3)) : kNone; };
     s.affinity = (affinity = array<float>(s.B * s.C, near)).get();
     if (draw(random, 0, 1)) {
@@ -161,7 +161,7 @@ bool holds(const PlanArrays& plan, int64_t b, const Leaf& leaf) {
 }
 
 bool admitted(const Search& s, int64_t b, int64_t c, int64_t slot) {
-  const uint32_t* words = s.words + c * s.R * s.W;
+  const uint32_t* words = s.words + c * s.W;
   if (!bit(words, slot)) return false;
   for (int64_t x = 0; x < s.X; ++x) {
     if (s.excluded[b * s.X + x] == c * s.S + slot) return false;
@@ -172,7 +172,7 @@ bool admitted(const Search& s, int64_t b, int64_t c, int64_t slot) {
     bool all = true;
     for (int64_t k = 0; k < s.plan->terms; ++k) {
       const int64_t row = clamp(s.plan->rows[at * s.plan->terms + k], s.R);
-      all = all && bit(words + row * s.W, slot);
+      all = all && bit(words + row * s.C * s.W, slot);
     }
     const int32_t mode = s.plan->modes[at];
     return mode == 0 ? all : mode == 1 ? !all : mode == 2;
@@ -253,7 +253,7 @@ void check(const Search& s, const Kernels& kernels, int round) {
         order.push_back(c);
         continue;
       }
-      for (int64_t i = 0; i < s.S; ++i) live += bit(s.words + c * s.R * s.W, i);
+      for (int64_t i = 0; i < s.S; ++i) live += bit(s.words + c * s.W, i);
     }
     std::stable_sort(order.begin(), order.end(), [&](int64_t one, int64_t two) {
       return s.affinity[b * s.C + one] > s.affinity[b * s.C + two];
@@ -262,7 +262,7 @@ void check(const Search& s, const Kernels& kernels, int round) {
     for (int64_t n = 0, goal = std::min(s.N, length); n < goal;) {
       for (int64_t i = 0; i < s.S; ++i) {
         const int64_t slot = order[n] * s.S + i;
-        live += bit(s.words + order[n] * s.R * s.W, i);
+        live += bit(s.words + order[n] * s.W, i);
         if (!admitted(s, b, order[n], i)) continue;
         ++eligible;
         if (passes(s, b, slot)) found.push_back({-score(s, b, slot), {slot, slot}});
@@ -358,7 +358,8 @@ int main(int argc, char** argv) {
     Random random(1);
     for (int round = 0; round < rounds; ++round) {
       const Case one(random);
-      run(one.search, *kernels, round % 4 ? Threads{} : threads, /*bytes_per_thread=*/1000);
+      run(one.search, *kernels, round % 4 ? Threads{} : threads, /*bytes_per_thread=*/1000,
+          /*kept_bytes=*/round % 3 ? 1 << 20 : 0);
       check(one.search, *kernels, round);
       check_top(random, *kernels, round);
       check_gather(random, *kernels, round);

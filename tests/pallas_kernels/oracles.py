@@ -42,7 +42,7 @@ def bloom_probe(
     clusters: np.ndarray | None,
 ) -> np.ndarray:
     """One query, one cluster, one token at a time, on a Python list."""
-    count, _, width = words.shape
+    _, count, width = words.shape
     queries = len(program)
     if clusters is None:
         clusters = np.tile(np.arange(count), (queries, 1))
@@ -54,14 +54,14 @@ def bloom_probe(
         stack: list[np.ndarray] = []
         for token in program[b]:
             if token >= 0:
-                leaf = np.bitwise_and.reduce(words[c, rows[b, token]], axis=0)
+                leaf = np.bitwise_and.reduce(words[rows[b, token], c], axis=0)
                 ones = np.full(width, 2**32 - 1, np.uint32)
                 stack.append([leaf, ~leaf, ones, np.zeros_like(ones)][modes[b, token]])
             elif token in (-1, -2):
                 upper, under = stack.pop(), stack.pop()
                 stack.append(upper & under if token == -1 else upper | under)
         assert len(stack) <= 1, "the test made a program that leaves several values"
-        out[b, n] = words[c, 0] & stack[0] if stack else words[c, 0]
+        out[b, n] = words[0, c] & stack[0] if stack else words[0, c]
     return out
 
 
@@ -121,21 +121,23 @@ def filtered_search(
     inside = np.arange(words.shape[2] * 32) < capacity
     for b in range(batch):
         order = [c for c in np.argsort(-affinity[b], kind="stable") if affinity[b, c] > -np.inf]
-        admitted = words[:, 0]
+        admitted = words[0]
         if plan is not None:
             rows, modes, program = (part[b : b + 1] for part in plan)
             admitted = bloom_probe(words, rows, modes, program, np.arange(clusters)[None])[0]
         counts = (_bits(admitted) & inside).sum(1)
         adaptive = spread is not None and plan is not None and bool((plan[2][b] >= 0).any())
         if adaptive:
-            live[b] += sum((_bits(words[c, :1]) & inside).sum() for c in order if not counts[c])
+            live[b] += sum(
+                (_bits(words[0, c : c + 1]) & inside).sum() for c in order if not counts[c]
+            )
             order = [c for c in order if counts[c]]
         reachable = order[:max_probes]
         values, places = np.zeros(0, np.float32), np.zeros(0, np.int64)
         at, goal = 0, min(probes, len(reachable))
         while at < goal:
             near = np.array(reachable[at:goal], np.int32)
-            live[b] += (_bits(words[near, 0]) & inside).sum()
+            live[b] += (_bits(words[0, near]) & inside).sum()
             bits = _bits(admitted[near]) & inside
             slot = near[:, None] * capacity + np.arange(bits.shape[1])
             if excluded is not None:

@@ -59,7 +59,7 @@ def test_programs_of_no_ops_admit_live_slots(backend: str) -> None:
     words, plan, clusters = Spec(3, 4, 2, queries=2, probes=3).make()
     clusters = jnp.asarray([[0, 2, -1], [1, 3, -7]], jnp.int32)  # 3 and -7 do not exist
     plan = dataclasses.replace(plan, program=jnp.full_like(plan.program, NO_OP))
-    live = np.asarray(words)[:, 0]
+    live = np.asarray(words)[0]
     nothing = np.zeros(2, np.uint32)
     wanted = [[live[0], live[2], nothing], [live[1], nothing, nothing]]
     np.testing.assert_array_equal(np.asarray(BACKENDS[backend](words, plan, clusters)), wanted)
@@ -73,7 +73,7 @@ def test_programs_of_no_ops_admit_live_slots(backend: str) -> None:
 def test_dead_slots_pass_no_filter(backend: str) -> None:
     words, plan, clusters = TESTS["small"].make()
     plan = dataclasses.replace(plan, modes=jnp.full_like(plan.modes, ONES))
-    answer = BACKENDS[backend](words.at[:, 0].set(0), plan, clusters)
+    answer = BACKENDS[backend](words.at[0].set(0), plan, clusters)
     assert not np.asarray(answer).any()
 
 
@@ -122,11 +122,11 @@ I32 = jnp.int32
     ("changes", "message"),
     [
         (
-            {"words": jnp.zeros((5, 9, 2), I32)},
-            r"words has dtype int32, must be uint32 \[C, R, W\]",
+            {"words": jnp.zeros((9, 5, 2), I32)},
+            r"words has dtype int32, must be uint32 \[R, C, W\]",
         ),
         ({"words": jnp.zeros((9, 2), jnp.uint32)}, r"words has shape \(9, 2\), must be .*reshape"),
-        ({"words": jnp.zeros((5, 0, 2), jnp.uint32)}, r"\(5, 0, 2\), limit: at least one .*row 0"),
+        ({"words": jnp.zeros((0, 5, 2), jnp.uint32)}, r"\(0, 5, 2\), limit: at least one .*row 0"),
         ({"words": [[1]]}, "words is a list, .*use jnp.asarray"),
         ({"rows": jnp.zeros((4, 4), I32)}, r"plan.rows has shape \(4, 4\), must be .*\[B, L, K\]"),
         ({"rows": jnp.zeros((4, 5, 2), I32)}, r"plan.rows \(4, 5, 2\), .*must share L; build all"),

@@ -219,8 +219,8 @@ I32 = jnp.int32
     [
         ({"codes": jnp.zeros((5, 40, 16))}, r"codes has dtype float32, must be int8 \[C, S, D\]"),
         ({"codes": jnp.zeros((0, 40, 16), jnp.int8)}, "limit: no axis may be empty"),
-        ({"words": jnp.zeros((5, 0, 2), jnp.uint32)}, "words has .*limit: no axis may be empty"),
-        ({"words": jnp.zeros((5, 9, 1), jnp.uint32)}, r"words has .*ceil\(S / 32\)\] = \(5, 9, 2"),
+        ({"words": jnp.zeros((0, 5, 2), jnp.uint32)}, "words has .*limit: no axis may be empty"),
+        ({"words": jnp.zeros((9, 5, 1), jnp.uint32)}, r"words has .*ceil\(S / 32\)\] = \(9, 5, 2"),
         ({"queries": jnp.zeros((4, 8), jnp.int8)}, r"queries has .* must be \[B, D\] = \(4, 16\)"),
         ({"scales": jnp.zeros((5, 41))}, r"scales has .*\[C, S\] = \(5, 40\); build it for the"),
         ({"query_scales": jnp.zeros(3)}, r"query_scales has shape \(3,\), must be \[B\] = \(4,\)"),

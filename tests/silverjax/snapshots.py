@@ -53,7 +53,8 @@ CATALOGUE = Catalogue(
 def make_index(*, inputs: bool = True) -> ItemIndex:
     rng = np.random.default_rng(0)
     return ItemIndex(
-        centroids=jnp.asarray(rng.standard_normal((2, 16), np.float32)),
+        centroids=jnp.asarray(rng.integers(-127, 128, (2, 16), np.int8)),
+        centroid_scales=jnp.asarray([0.1, 0.25], jnp.float32),
         live_items=jnp.asarray(39, jnp.int32),
         radii=jnp.asarray([0.5, 2.0], jnp.float32),
         profile=jnp.full(16, 1 / 16, jnp.float32),
@@ -61,7 +62,7 @@ def make_index(*, inputs: bool = True) -> ItemIndex:
         scales=jnp.asarray(np.array([[np.inf] * 32, [-0.0] * 32], np.float32)),
         rows=jnp.asarray(rng.integers(-1, 9, (2, 32), np.int32)),
         slots=jnp.arange(9, dtype=jnp.int32),
-        words=jnp.asarray(rng.integers(0, 2**32, (2, 5, 1), np.uint32)),
+        words=jnp.asarray(rng.integers(0, 2**32, (5, 2, 1), np.uint32)),
         terms=jnp.zeros((0,), jnp.int32),
         spans=jnp.zeros((9, 2), jnp.int32),
         vocabulary=jnp.zeros((0, 4), jnp.uint32),

@@ -68,7 +68,8 @@ def test_probing_equals_brute_force_over_the_probed_items(
     scores = int8_scores(index, queries)
     cluster = np.asarray(index.slots) // index.slots_per_cluster
     for row, query in enumerate(queries):
-        mean = np.asarray(index.centroids)[:, :DIM] @ query
+        centroids = np.asarray(index.centroids) * np.asarray(index.centroid_scales)[:, None]
+        mean = centroids[:, :DIM] @ query
         along = np.sqrt(np.square(query) @ np.asarray(index.profile)[:DIM])
         near = np.argsort(-(mean + 2 * along * np.asarray(index.radii)))[:3]
         probed = np.isin(cluster, near)

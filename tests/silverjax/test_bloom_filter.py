@@ -61,10 +61,10 @@ def test_packed_rows_hold_the_bits_that_were_set(
     slots = rng.permutation(7 * 40)[:200]
     parts = [(rng.integers(0, 200, 300), rng.integers(0, 6, 300)) for _ in range(3)]
     words = pack_rows(slots, parts, clusters=7, slots_per_cluster=40, rows=6)
-    assert words.shape == (7, 6, 2)
+    assert words.shape == (6, 7, 2)
     expected = {
         (slots[i], row) for items, rows in parts for i, row in zip(items, rows, strict=True)
     }
     bits = np.unpackbits(words.view(np.uint8), axis=2, bitorder="little")
-    cluster, row, position = np.nonzero(bits)
+    row, cluster, position = np.nonzero(bits)
     assert set(zip(cluster * 40 + position, row, strict=True)) == expected

@@ -246,7 +246,7 @@ def test_large_snapshot_is_published_in_seconds(tmp_path: Path) -> None:
     items = dataclasses.replace(
         make_index(),
         codes=jnp.asarray(rng.integers(-127, 128, (1024, 1024, 64), np.int8)),
-        words=jnp.asarray(rng.integers(0, 2**32, (1024, 128, 32), np.uint32)),
+        words=jnp.asarray(rng.integers(0, 2**32, (128, 1024, 32), np.uint32)),
         scales=jnp.ones((1024, 1024)),
         terms=jnp.arange(16_000_000, dtype=jnp.int32),
     )

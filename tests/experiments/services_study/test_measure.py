@@ -8,13 +8,20 @@ from rich.progress import Progress
 
 from experiments.services_study.corpus import make_catalogue
 from experiments.services_study.exact import nearest, recall
-from experiments.services_study.measure import fewest_probes, rates
+from experiments.services_study.measure import fewest_probes, least_asked, rates
 from experiments.services_study.publish import summary
 from experiments.services_study.requests import make_asks
 from experiments.services_study.study import Study
 
 STUDY = Study(items=10_000)
 ASKS = make_asks(STUDY, make_catalogue(STUDY), 2)
+
+
+def test_least_asked_is_the_first_that_reaches_the_target() -> None:
+    asked, reached = least_asked(lambda share: share - 0.02, 0.899)
+    assert asked == 0.92
+    assert reached == pytest.approx(0.9)
+    assert least_asked(lambda share: share / 2, 0.9) == (1.0, 0.5)
 
 
 def test_fewest_probes_stops_where_the_target_is_reached() -> None:

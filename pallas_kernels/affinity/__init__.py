@@ -1,0 +1,1 @@
+"""How high the scores of each cluster reach for each query."""
