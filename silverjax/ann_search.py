@@ -224,7 +224,6 @@ def _finite(queries: Float[Array, "batch dim"]) -> Float[Array, "batch dim"]:
 def _exact(index: ItemIndex, plan: FilterPlan) -> Exact:
     """The items' own term lists beside the terms of the plan."""
     return Exact(
-        lists=index.rows,
         spans=index.spans,
         terms=index.terms,
         leaf_terms=jnp.asarray(plan.terms),

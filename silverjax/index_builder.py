@@ -81,7 +81,7 @@ def build_index(
     rows = np.full(clusters * size, -1, np.int32)
     rows[slots] = np.arange(n)
     vocabulary, column_of_term = _vocabulary(lists, config, capacity)
-    terms, spans = _term_arrays(lists, config, capacity)
+    terms, spans = _term_arrays(lists, config, capacity, slots, clusters, size)
     words = _words(lists, column_of_term, slots, config, bloom_bits, clusters, size)
     return ItemIndex(
         centroids=codes_of_centroids,
@@ -182,12 +182,25 @@ def _vocabulary(
 
 
 def _term_arrays(
-    lists: TermLists, config: IndexConfig, capacity: int
-) -> tuple[Int[np.ndarray, "T"], Int[np.ndarray, "capacity 2"]]:
+    lists: TermLists,
+    config: IndexConfig,
+    capacity: int,
+    slots: Int[np.ndarray, "n"],
+    clusters: int,
+    size: int,
+) -> tuple[Int[np.ndarray, "T"], Int[np.ndarray, "C S 2"]]:
     room = _room(config.terms, 8 * capacity, len(lists.terms), "terms", "(item, term) pairs")
-    lengths = np.bincount(lists.rows, minlength=capacity)
-    spans = np.stack([np.cumsum(lengths) - lengths, lengths], axis=1).astype(np.int32)
-    return _padded_to(lists.terms.astype(np.int32), room, -1), spans
+    by_slot = np.argsort(slots)
+    lengths = np.bincount(lists.rows, minlength=len(slots))
+    starts = (np.cumsum(lengths) - lengths)[by_slot]
+    lengths = lengths[by_slot]
+    ends = np.cumsum(lengths)
+    # Where each pair, in the order of the slots, stands in that of the items.
+    from_items = np.arange(len(lists.terms)) + np.repeat(starts - (ends - lengths), lengths)
+    spans = np.zeros((clusters * size, 2), np.int32)
+    spans[slots[by_slot]] = np.stack([ends - lengths, lengths], axis=1)
+    terms = lists.terms[from_items].astype(np.int32)
+    return _padded_to(terms, room, -1), spans.reshape(clusters, size, 2)
 
 
 def _room(configured: int | None, floor: int, needed: int, name: str, what: str) -> int:

@@ -54,8 +54,8 @@ class ItemIndex:
         rows: Catalogue row of each slot, -1 where free.
         slots: Slot of each catalogue row, -1 where there is none.
         words: Eligibility bits.
-        terms: Term ids of all items, ascending within an item.
-        spans: Start and length of each row's run in `terms`.
+        terms: Term ids of all items in the order of their slots, ascending within an item.
+        spans: Start and length of each slot's run in `terms`.
         vocabulary: Sorted 128-bit digests of the terms; the term id is the position.
         column_of_term: Bit row of a frequent term, 0 for terms in the Bloom signature.
         vocabulary_size: Entries of `vocabulary` in use.
@@ -77,7 +77,7 @@ class ItemIndex:
     slots: Int[Array, "capacity"]
     words: UInt32[Array, "R C W"]
     terms: Int[Array, "T"]
-    spans: Int[Array, "capacity 2"]
+    spans: Int[Array, "C S 2"]
     vocabulary: UInt32[Array, "V 4"]
     column_of_term: Int[Array, "V"]
     vocabulary_size: Int[Array, ""]

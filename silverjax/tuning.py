@@ -273,5 +273,5 @@ def _signature_terms(index: ItemIndex) -> Int[np.ndarray, "items"]:
     terms, spans = np.asarray(index.terms), np.asarray(index.spans)
     in_signature = (terms >= 0) & (np.asarray(index.column_of_term)[np.maximum(terms, 0)] == 0)
     before = np.concatenate([[0], np.cumsum(in_signature)])
-    starts, lengths = spans[np.asarray(index.slots) >= 0].T
+    starts, lengths = spans[np.asarray(index.rows) >= 0].T
     return before[starts + lengths] - before[starts]

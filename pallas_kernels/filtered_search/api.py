@@ -152,8 +152,7 @@ def _check_exact(exact: Exact, plan: Plan | None, slots: tuple[int, ...]) -> Non
         raise ValueError("exact needs the plan that it decides; pass plan=")
     leaves = tuple(plan.modes.shape)
     for name, dtype, shape, axes in (
-        ("lists", jnp.int32, slots, ("C", "S")),
-        ("spans", jnp.int32, (exact.spans.shape[0], 2), ("M", "2")),
+        ("spans", jnp.int32, (*slots, 2), ("C", "S", "2")),
         ("terms", jnp.int32, exact.terms.shape[:1], ("T",)),
         ("leaf_terms", jnp.int32, leaves, ("B", "L")),
         ("negated", jnp.bool_, leaves, ("B", "L")),
@@ -162,9 +161,8 @@ def _check_exact(exact: Exact, plan: Plan | None, slots: tuple[int, ...]) -> Non
         array = getattr(exact, name)
         check_array(f"exact.{name}", array, dtype, axes)
         _match(f"exact.{name}", array, shape, axes)
-    for name in ("spans", "terms"):
-        if getattr(exact, name).shape[0] == 0:
-            raise ValueError(f"exact.{name} is empty, limit: one entry or more; pad it")
+    if exact.terms.shape[0] == 0:
+        raise ValueError("exact.terms is empty, limit: one entry or more; pad it")
 
 
 def _match(name: str, array: jax.Array, shape: tuple[int, ...], axes: tuple[str, ...]) -> None:

@@ -127,8 +127,7 @@ class Spec:
         terms = np.nonzero(has)[1].astype(np.int32)
         terms = np.pad(terms, (0, max(0, _MOST_TERMS * len(has) - len(terms))))
         exact = Exact(
-            lists=jnp.arange(len(has), dtype=jnp.int32).reshape(self.clusters, self.slots),
-            spans=jnp.asarray(spans),
+            spans=jnp.asarray(spans.reshape(self.clusters, self.slots, 2)),
             terms=jnp.asarray(terms),
             leaf_terms=jnp.asarray(term),
             negated=jnp.asarray(negated),
@@ -145,8 +144,7 @@ class Spec:
         modes: Any = shape((b, leaves), jnp.int32)
         program: Any = shape((b, 2 * leaves), jnp.int32)
         exact: dict[str, Any] = {
-            "lists": shape((c, s), jnp.int32),
-            "spans": shape((c * s, 2), jnp.int32),
+            "spans": shape((c, s, 2), jnp.int32),
             "terms": shape((_MOST_TERMS * c * s,), jnp.int32),
             "leaf_terms": modes,
             "negated": shape((b, leaves), jnp.bool_),

@@ -8,8 +8,8 @@ ffi::Error filtered_search(ffi::ThreadPool pool, Array<ffi::S8, 3> codes, Array<
                            Array<ffi::U32, 3> words, Array<ffi::S8, 2> queries,
                            Array<ffi::F32, 1> query_scales, Array<ffi::F32, 2> affinity,
                            Array<ffi::S32, 3> rows, Array<ffi::S32, 2> modes,
-                           Array<ffi::S32, 2> program, Array<ffi::S32, 2> lists,
-                           Array<ffi::S32, 2> spans, Array<ffi::S32, 1> terms,
+                           Array<ffi::S32, 2> program, Array<ffi::S32, 3> spans,
+                           Array<ffi::S32, 1> terms,
                            Array<ffi::S32, 2> leaf_terms, Array<ffi::PRED, 2> negated,
                            Array<ffi::PRED, 1> decided, Array<ffi::S32, 2> excluded,
                            Array<ffi::F32, 2> spread, Array<ffi::S32, 1> tail, int64_t probes,
@@ -37,10 +37,9 @@ ffi::Error filtered_search(ffi::ThreadPool pool, Array<ffi::S8, 3> codes, Array<
     }
     search.plan = &plan;
   }
-  const ExactArrays exact{lists.typed_data(),   spans.typed_data(),
-                          terms.typed_data(),   leaf_terms.typed_data(),
-                          negated.typed_data(), decided.typed_data(),
-                          spans.dimensions()[0], terms.dimensions()[0],
+  const ExactArrays exact{spans.typed_data(),    terms.typed_data(),
+                          leaf_terms.typed_data(), negated.typed_data(),
+                          decided.typed_data(),  terms.dimensions()[0],
                           leaf_terms.dimensions()[1]};
   if (checks) search.exact = &exact;
   search.X = excluded.dimensions()[1];
@@ -65,8 +64,7 @@ SILVER_HANDLER(silver_filtered_search, filtered_search,
                    .Arg<Array<ffi::S32, 3>>()   // plan.rows
                    .Arg<Array<ffi::S32, 2>>()   // plan.modes
                    .Arg<Array<ffi::S32, 2>>()   // plan.program
-                   .Arg<Array<ffi::S32, 2>>()   // exact.lists
-                   .Arg<Array<ffi::S32, 2>>()   // exact.spans
+                   .Arg<Array<ffi::S32, 3>>()   // exact.spans
                    .Arg<Array<ffi::S32, 1>>()   // exact.terms
                    .Arg<Array<ffi::S32, 2>>()   // exact.leaf_terms
                    .Arg<Array<ffi::PRED, 2>>()  // exact.negated

@@ -40,10 +40,9 @@ def filtered_search(
     none = jnp.zeros((0, 0), jnp.int32)
     row, no = jnp.zeros(0, jnp.int32), jnp.zeros((0, 0), bool)
     filters = (none[None], none, none) if plan is None else (plan.rows, plan.modes, plan.program)
-    checks: tuple[jax.Array, ...] = (none, none, row, none, no, jnp.zeros(0, bool))
+    checks: tuple[jax.Array, ...] = (none[None], row, none, no, jnp.zeros(0, bool))
     if plan is not None and exact is not None:
         checks = (
-            exact.lists,
             exact.spans,
             exact.terms,
             exact.leaf_terms,

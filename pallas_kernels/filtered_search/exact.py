@@ -10,7 +10,7 @@ import jax.numpy as jnp
 
 from pallas_kernels.bloom_probe.plan import evaluate
 
-_DATA = ("lists", "spans", "terms", "leaf_terms", "negated", "decided")
+_DATA = ("spans", "terms", "leaf_terms", "negated", "decided")
 
 
 @functools.partial(jax.tree_util.register_dataclass, data_fields=_DATA, meta_fields=())
@@ -19,15 +19,14 @@ class Exact:
     """What the leaves of a `Plan` mean, and which terms each slot has.
 
     Attributes:
-        lists: int32 [C, S]; the list of terms of each slot, -1 where there is none.
-        spans: int32 [M, 2]; start and length of each list in `terms`.
+        spans: int32 [C, S, 2]; start and length of the slot's list in `terms`. Lists in the order
+            of the slots are read fastest: what a search checks lies in few clusters.
         terms: int32 [T], ascending within a list.
         leaf_terms: int32 [B, L]; the term of each leaf of the plan; -1 is in no list.
         negated: bool [B, L]; the leaf is true where the list lacks its term.
         decided: bool [B]; the bit rows alone decide this plan, no list need be read.
     """
 
-    lists: jax.Array
     spans: jax.Array
     terms: jax.Array
     leaf_terms: jax.Array
@@ -37,8 +36,7 @@ class Exact:
 
 def admits(exact: Exact, program: jax.Array, slots: jax.Array) -> jax.Array:
     """bool [B, n]: which of `slots` int32 [B, n] pass; false where a slot is -1."""
-    lists = exact.lists.reshape(-1)[jnp.maximum(slots, 0)]
-    spans = exact.spans[jnp.maximum(lists, 0)]
+    spans = exact.spans.reshape(-1, 2)[jnp.maximum(slots, 0)]
 
     def leaf(at: jax.Array) -> jax.Array:
         term = jnp.take_along_axis(exact.leaf_terms, at[:, None], axis=1)

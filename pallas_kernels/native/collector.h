@@ -26,8 +26,15 @@ inline float float_at(int32_t order) {
   return std::bit_cast<float>(order ^ ((order >> 31) & 0x7fffffff));
 }
 
+// For a filter that reads nothing from afar.
+struct NothingAhead {
+  static constexpr int kSteps = 0;
+  void operator()(int, uint32_t) const {}
+};
+
 class Collector {
  public:
+  static constexpr int64_t kKeysAhead = 8;
   static constexpr int64_t kMargin = 48;  // most entries that one append writes
 
   // `room` is how many entries may gather before the best are selected.
@@ -79,11 +86,17 @@ class Collector {
     count_ = kernels.append_values(values, count, least, scores_.get(), keys_.get());
   }
 
-  // Keeps the entries from `from` on that `admits(key)`.
-  template <class Admits>
-  void filter(int64_t from, const Admits& admits) {
+  // Keeps the entries from `from` on that `admits(key)`. `ahead(step, key)` hears of each key at
+  // `Ahead::kSteps` moments before its turn.
+  template <class Admits, class Ahead = NothingAhead>
+  void filter(int64_t from, const Admits& admits, const Ahead& ahead = {}) {
     int64_t kept = from;
-    for (int64_t i = from; i < count_; ++i) {
+    for (int64_t i = from - Ahead::kSteps * kKeysAhead; i < count_; ++i) {
+      for (int step = 0; step < Ahead::kSteps; ++step) {
+        const int64_t later = i + (Ahead::kSteps - step) * kKeysAhead;
+        if (later >= from && later < count_) ahead(step, keys_[later]);
+      }
+      if (i < from) continue;
       if (!admits(keys_[i])) continue;
       scores_[kept] = scores_[i];
       keys_[kept++] = keys_[i];

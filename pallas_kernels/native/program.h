@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <cstddef>
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -78,20 +79,39 @@ struct Program {
 
 // What decides a filter exactly: each slot's list of terms, borrowed.
 struct ExactArrays {
-  const int32_t* lists = nullptr;       // [clusters * slots]: the list of each slot
-  const int32_t* spans = nullptr;       // [lists, 2]: start and length in `terms`
+  const int32_t* spans = nullptr;       // [clusters * slots, 2]: start and length in `terms`
   const int32_t* terms = nullptr;       // ascending within a list
   const int32_t* leaf_terms = nullptr;  // [batch, leaves]
   const bool* negated = nullptr;        // [batch, leaves]
   const bool* decided = nullptr;        // [batch]: the words alone decide
-  int64_t list_count = 0, term_count = 0, leaves = 0;
+  int64_t term_count = 0, leaves = 0;
 };
+
+// Asks for what `admits` reads of a slot. Each step reads what the one before it asked for.
+struct ExactAhead {
+  static constexpr int kSteps = 2;
+  const ExactArrays& exact;
+  void operator()(int step, uint32_t slot) const {
+    const int32_t* span = exact.spans + 2 * int64_t{slot};
+    if (step == 0) return __builtin_prefetch(span);
+    __builtin_prefetch(exact.terms + std::clamp<int64_t>(span[0], 0, exact.term_count - 1));
+  }
+};
+
+// Whether an ascending list has a term. Lists are short, as a rule, and which half a term is in is
+// anyone's guess: looking at all of one has no branch to guess.
+inline bool holds(const int32_t* begin, const int32_t* end, int32_t term) {
+  constexpr std::ptrdiff_t kShort = 64;
+  if (end - begin > kShort) return std::binary_search(begin, end, term);
+  int32_t found = 0;
+  for (const int32_t* at = begin; at < end; ++at) found |= *at == term;
+  return found;
+}
 
 // Whether a slot passes the filter of query `b`.
 inline bool admits(const ExactArrays& exact, const PlanArrays& plan, int64_t b, int64_t slot) {
-  const int64_t list = clamp(exact.lists[slot], exact.list_count);
-  const int64_t start = std::clamp<int64_t>(exact.spans[2 * list], 0, exact.term_count);
-  const int64_t end = std::clamp<int64_t>(start + exact.spans[2 * list + 1], start,
+  const int64_t start = std::clamp<int64_t>(exact.spans[2 * slot], 0, exact.term_count);
+  const int64_t end = std::clamp<int64_t>(start + exact.spans[2 * slot + 1], start,
                                           exact.term_count);
   uint32_t stack = 1;  // bit 0 is the top; the 1 at the bottom admits all where nothing is pushed
   for (int64_t t = 0; t < plan.tokens; ++t) {
@@ -104,8 +124,7 @@ inline bool admits(const ExactArrays& exact, const PlanArrays& plan, int64_t b, 
       continue;
     }
     const int64_t leaf = b * exact.leaves + clamp(token, exact.leaves);
-    const int32_t* last = exact.terms + end;
-    const bool has = std::binary_search(exact.terms + start, last, exact.leaf_terms[leaf]);
+    const bool has = holds(exact.terms + start, exact.terms + end, exact.leaf_terms[leaf]);
     stack = stack << 1 | static_cast<uint32_t>(has != exact.negated[leaf]);
   }
   return stack & 1;

@@ -9,6 +9,7 @@
 #include <utility>
 #include <vector>
 
+#include "bit_rows.h"
 #include "codes.h"
 #include "collector.h"
 #include "course.h"
@@ -32,8 +33,6 @@ constexpr int64_t kFirst = 1;
 // Queries worth a task of their own; fewer share one, so that they share the codes they read.
 constexpr int64_t kQueriesPerTask = 8;
 
-// Bytes of bit rows that stay in a core's cache while the queries of a task are counted in turn.
-constexpr int64_t kCached = 256 << 10;
 
 struct Probe {
   int32_t query;  // within the task
@@ -89,6 +88,7 @@ class Scan {
       : search_(search),
         kernels_(kernels),
         counted_(counted),
+        bits_(kernels, search.words, search.R, search.C * search.W),
         first_(first),
         count_(count),
         strict_(strict),
@@ -113,13 +113,13 @@ class Scan {
   // Counts what the filters admit in each of the clusters [begin, end). Some clusters at a time, so
   // that queries that read the same rows find them in the cache.
   void count(int64_t begin, int64_t end) {
-    size_t rows = 1;
-    for (const Program& program : programs_) rows += program.rows.size();
-    const int64_t fit = kCached / static_cast<int64_t>(rows * search_.W * sizeof(uint32_t));
-    const int64_t together = count_ == 1 ? end - begin : std::max<int64_t>(1, fit);
+    const std::vector<int64_t> read = bits_.read_by(programs_);
+    const int64_t fit = std::max<int64_t>(1, BitRows::together(read.size()) / search_.W);
+    const int64_t together = count_ == 1 ? end - begin : fit;
     std::vector<uint32_t> own;
     for (int64_t c = begin; c < end; c += together) {
       const int64_t clusters = std::min(together, end - c);
+      if (count_ > 1) bits_.bring(read, c * search_.W, clusters * search_.W);
       if (first_ == 0) {
         kernels_.count_bits(search_.words + c * search_.W, clusters, search_.W,
                             valid(search_.W - 1), counted_.live.get() + c);
@@ -270,10 +270,7 @@ class Scan {
 
   // Runs the program of a query over some clusters.
   void evaluate(int64_t q, int64_t cluster, int64_t clusters, uint32_t* out) const {
-    const Program& program = programs_[q];
-    kernels_.evaluate(program.steps.data(), static_cast<int64_t>(program.steps.size()),
-                      program.rows.data(), search_.words + cluster * search_.W,
-                      search_.C * search_.W, clusters * search_.W, out);
+    bits_.evaluate(programs_[q], cluster * search_.W, clusters * search_.W, out);
   }
 
   // The words of a cluster that the count keeps; null where it does not.
@@ -449,6 +446,7 @@ class Scan {
   const Search& search_;
   const Kernels& kernels_;
   const Counted& counted_;
+  const BitRows bits_;
   const int64_t first_, count_;
   const bool strict_;
   const Codes codes_;
@@ -561,7 +559,8 @@ class Rounds {
   // Keeps what passes the exact filter.
   void check(int64_t b, Collector& found) {
     found.select(kernels_);
-    found.filter(0, [&](uint32_t slot) { return admits(*search_.exact, *search_.plan, b, slot); });
+    found.filter(0, [&](uint32_t slot) { return admits(*search_.exact, *search_.plan, b, slot); },
+                 ExactAhead{*search_.exact});
     if (found.count() >= search_.k || !found.dropped()) {
       queries_[b]->best.take(kernels_, found);
       return;

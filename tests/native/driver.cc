@@ -57,7 +57,7 @@ struct Case {
   std::unique_ptr<int8_t[]> codes, queries;
   std::unique_ptr<float[]> scales, query_scales, affinity, spread, scores;
   std::unique_ptr<uint32_t[]> words, eligible;
-  std::unique_ptr<int32_t[]> clusters, rows, modes, program, lists, spans, terms, leaf_terms,
+  std::unique_ptr<int32_t[]> clusters, rows, modes, program, spans, terms, leaf_terms,
       excluded, slots, live_count, eligible_count;
   std::unique_ptr<bool[]> negated, decided;
 
@@ -126,11 +126,11 @@ struct Case {
     plan.program = program.get();
     s.plan = &plan;
     if (!draw(random, 0, 2)) return;
-    exact.lists = (lists = array<int32_t>(s.C * s.S, [&, i = 0]() mutable { return i++; })).get();
-    exact.list_count = s.C * s.S, exact.term_count = 3 * exact.list_count, exact.leaves = L;
+    const int64_t lists = s.C * s.S;
+    exact.term_count = 3 * lists, exact.leaves = L;
     terms = array<int32_t>(exact.term_count, [&] { return draw(random, 0, T); });
-    spans = std::make_unique<int32_t[]>(2 * exact.list_count);
-    for (int64_t i = 0; i < exact.list_count; ++i) {
+    spans = std::make_unique<int32_t[]>(2 * lists);
+    for (int64_t i = 0; i < lists; ++i) {
       spans[2 * i] = static_cast<int32_t>(3 * i);
       spans[2 * i + 1] = static_cast<int32_t>(draw(random, 0, 3));
       std::sort(terms.get() + 3 * i, terms.get() + 3 * i + spans[2 * i + 1]);

@@ -195,7 +195,7 @@ def _bits(words: np.ndarray) -> np.ndarray:
 
 
 def _passes(exact: Any, program: np.ndarray, b: int, slot: int) -> bool:
-    start, length = exact.spans[max(exact.lists.reshape(-1)[slot], 0)]
+    start, length = exact.spans.reshape(-1, 2)[slot]
     own = set(exact.terms[start : start + length].tolist())
     stack: list[bool] = []
     for token in program.tolist():

@@ -135,7 +135,7 @@ def test_what_the_rows_admit_wrongly_is_replaced(backend: str) -> None:
     has = np.arange(slots) >= slots - 80
     exact = dataclasses.replace(
         full[7],
-        spans=jnp.asarray(np.stack([np.zeros(slots), has], 1).astype(np.int32)),
+        spans=jnp.asarray(np.stack([np.zeros(slots), has], 1).astype(np.int32))[None],
         terms=jnp.asarray([7], jnp.int32),
         leaf_terms=jnp.asarray([[7]], jnp.int32),
         negated=jnp.asarray([[False]]),
@@ -250,9 +250,9 @@ def test_rejects_wrong_exact() -> None:
     case = TESTS["small"]
     args = list(case.make())
     for change, message in (
-        ({"spans": jnp.zeros((0, 2), I32)}, "exact.spans is empty"),
+        ({"terms": jnp.zeros(0, I32)}, "exact.terms is empty"),
         ({"negated": jnp.zeros((4, 3), bool)}, r"exact.negated has shape \(4, 3\), must be"),
-        ({"lists": jnp.zeros((5, 40))}, "exact.lists has dtype float32, must be int32"),
+        ({"spans": jnp.zeros((5, 40, 2))}, "exact.spans has dtype float32, must be int32"),
     ):
         wrong = [*args[:7], dataclasses.replace(args[7], **change), *args[8:]]
         with pytest.raises(ValueError, match=message):

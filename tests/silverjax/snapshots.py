@@ -64,7 +64,7 @@ def make_index(*, inputs: bool = True) -> ItemIndex:
         slots=jnp.arange(9, dtype=jnp.int32),
         words=jnp.asarray(rng.integers(0, 2**32, (5, 2, 1), np.uint32)),
         terms=jnp.zeros((0,), jnp.int32),
-        spans=jnp.zeros((9, 2), jnp.int32),
+        spans=jnp.zeros((2, 32, 2), jnp.int32),
         vocabulary=jnp.zeros((0, 4), jnp.uint32),
         column_of_term=jnp.zeros((0,), jnp.int32),
         vocabulary_size=jnp.asarray(0, jnp.int32),
