@@ -7,8 +7,6 @@ which refuses what cannot be answered, lags most when there is most to refuse.
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
 import gc
 import os
 import sys
@@ -18,7 +16,6 @@ import jax
 
 # Each step is worth a fifth of a core's share, and only where both want the same core.
 _DEVICES, BACKGROUND = 5, 10
-_M_ARENA_MAX, _ARENAS = -8, 2  # malloc.h; with one for each thread, swaps cost 30 MiB more
 _SWITCH_S = 0.001  # Python's own is 5 ms, as long as a batch
 _YOUNG = 20_000  # containers made and not freed; requests free theirs without the collector
 
@@ -39,16 +36,13 @@ def start_devices() -> None:
     """Starts JAX's devices, whose threads get a lower priority than whoever calls this.
 
     To be called before anything else touches a device. Threads inherit the priority of the one
-    that makes them, and on Linux each has its own; elsewhere nothing is changed. Nor do they get
-    a pool of memory each: what a replaced snapshot leaves would lie in all of them.
+    that makes them, and on Linux each has its own; elsewhere nothing is changed.
     """
 
     def start() -> None:
         lower_this_thread(_DEVICES)
         jax.devices()
 
-    with contextlib.suppress(AttributeError, OSError):  # glibc alone has it
-        ctypes.CDLL(None).mallopt(_M_ARENA_MAX, _ARENAS)
     starter = threading.Thread(target=start, name="silverjax-devices")
     starter.start()
     starter.join()
