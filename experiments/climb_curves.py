@@ -22,7 +22,8 @@ from serving.rate_search import RateSearch
 
 LADDER = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 PERCENTILE = 0.99
-_REQUESTS = 4_000  # of one measurement of a rate
+_REQUESTS = 4_000  # of one measurement of a rate, at the least
+_TARGETS = 40  # that it lasts, at the least
 _WINDOWS = 80  # of the climb while serving; its second half is compared
 _PER_WINDOW = 200  # requests, at the least
 
@@ -83,8 +84,8 @@ def study_curve(seed: int) -> Found:
 
 def sweep(curve: LatencyCurve, target: float, seed: int) -> dict[int, float]:
     """Highest rate within the target, by limit, down to 1 %: the same arrivals for all."""
-    unit = schedule(constant(1.0, float(_REQUESTS)), sizes="fixed:1", seed=seed)
     efficient = max(b / s for b, s in zip(curve.buckets, curve.seconds))
+    unit = _arrivals(_REQUESTS, efficient, target, seed)
     rates = {}
     for limit in curve.buckets:
         low, high = 1e-4 * efficient, 1.1 * efficient
@@ -103,7 +104,7 @@ def tune(curve: LatencyCurve, target: float, seed: int) -> int:
     search = RateSearch(curve.buckets, 1 / curve.seconds[0], percentile=PERCENTILE)
     while (ask := search.proposal) is not None:
         seed += 1
-        unit = schedule(constant(1.0, 2.0 * _REQUESTS), sizes="fixed:1", seed=seed)
+        unit = _arrivals(2 * _REQUESTS, ask.rate, target, seed)
         late = _late(unit, curve, ask.batch_limit, ask.rate, target, seed)
         search.tell(requests=len(unit), late=round(late * len(unit)))
     return search.result.batch_limit
@@ -125,6 +126,13 @@ def climb(
             fixed = simulate(made, curve, Greedy(limit, splits=True), deadline=target, seed=seed)
             best = max(best, float(fixed.within(target)[half].mean()))
     return policy.limit, float(run.within(target)[half].mean()) / best
+
+
+def _arrivals(requests: int, rate: float, target: float, seed: int) -> Schedule:
+    """At a rate of 1, so many as last long at `rate`: a run that is over before a queue has grown
+    to the target does not tell an overload from a load."""
+    count = max(float(requests), _TARGETS * target * rate)
+    return schedule(constant(1.0, count), sizes="fixed:1", seed=seed)
 
 
 def _late(

@@ -7,7 +7,7 @@ import json
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -16,19 +16,20 @@ _FREE_PORTS = ("--port=0", "--grpc-port=0", "--admin-port=0")
 
 @contextlib.contextmanager
 def serving_process(
-    snapshots: Path, *options: str
+    snapshots: Path, *options: str, program: Sequence[str] = ("-m", "silverjax.cli", "serve")
 ) -> Iterator[tuple[subprocess.Popen[str], dict[str, Any]]]:
     """The process, and its log line "ready", which says where it listens; killed at the end.
 
     Args:
         snapshots: A published version, or the folder of all.
         options: Of `silverjax serve`, beside the ports.
+        program: What Python runs; another one that takes the same and writes the same line.
 
     Raises:
         RuntimeError: It did not start; holds what it wrote.
     """
     process = subprocess.Popen(
-        [sys.executable, "-m", "silverjax.cli", "serve", str(snapshots), *_FREE_PORTS, *options],
+        [sys.executable, *program, str(snapshots), *_FREE_PORTS, *options],
         stderr=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         text=True,

@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
+import math
 import tempfile
 import time
 from collections.abc import Iterator
@@ -27,9 +28,10 @@ from rich.progress import track
 from rich.table import Table
 
 from experiments.results import report_result
-from experiments.serving_drive import Load, Outcome, drive, resident_mib
+from experiments.serving_drive import Load, drive, resident_mib
 from serving.config import ServiceConfig
 from serving.engine import Engine
+from serving.process import settle, start_devices
 from serving.query import Query
 from serving.service import Service
 from silverjax.snapshot import load_snapshot, publish
@@ -79,7 +81,7 @@ async def capacity(service: Service, queries: list[Query], study: Study) -> tupl
     peak = 0.0
     for share in track((0.6, 0.8, 0.9, 1.0), "peak goodput"):
         outcome = await drive(service, queries, _load(study, closed * share))
-        peak = max(peak, outcome.goodput(study.timeout_s))
+        peak = max(peak, outcome.goodput)
     return closed, peak
 
 
@@ -104,38 +106,35 @@ async def swaps(
             await asyncio.sleep(max(0.0, study.swap_every_s - took[-1]))
 
     task = asyncio.create_task(swapping())
-    under = Outcome()
-    while not task.done():  # pieces, so that the load lasts as long as the swaps
-        piece = await drive(
-            service, queries, dataclasses.replace(load, seconds=1.0, seed=under.sent), expected
-        )
-        _add(under, piece)
+    endless = dataclasses.replace(load, seconds=math.inf, seed=study.seed + 1)
+    under = await drive(service, queries, endless, expected, ended=task.done)
     await task
-    p99 = steady.quantile_ms(0.99), under.quantile_ms(0.99)
+    p99 = steady.latencies.quantile(0.99), under.latencies.quantile(0.99)
     return {
         "rate": rate,
         "swaps": study.swaps,
         "swap_s_median": float(np.median(took)),
-        "steady": steady.figures(study.timeout_s),
-        "under_swaps": under.figures(study.timeout_s),
+        "steady": steady.figures(),
+        "under_swaps": under.figures(),
         "p99_ratio": p99[1] / p99[0],
         "memory_mib": memory,
-        # What the C library keeps for later settles in the first ten.
-        "memory_growth_mib": memory[-1] - memory[min(10, len(memory) - 1)],
+        "memory_growth_mib": _growth(memory[min(10, len(memory) // 2) :]),
         "snapshot_mib": _size_mib(root / names[0]),
     }
 
 
 async def soak(service: Service, queries: list[Query], study: Study, rate: float) -> dict[str, Any]:
     """Memory over time at a steady load; the slope is of the second half."""
-    memory, under = [], Outcome()
-    for minute in track(range(round(60 * study.soak_minutes)), "soak"):
-        load = dataclasses.replace(_load(study, rate), seconds=1.0, seed=minute)
-        _add(under, await drive(service, queries, load))
+    memory: list[float] = []
+    load = dataclasses.replace(_load(study, rate), seconds=60 * study.soak_minutes)
+    task = asyncio.create_task(drive(service, queries, load))
+    while not task.done():
         memory.append(resident_mib())
+        await asyncio.sleep(1.0)
     late = np.asarray(memory[len(memory) // 2 :])
     slope = float(np.polyfit(np.arange(len(late)) / 60, late, 1)[0])
-    return {"mib_per_minute": slope, "load": under.figures(study.timeout_s), "rate": rate}
+    under = (await task).figures()
+    return {"mib_per_minute": slope, "load": under, "rate": rate, "memory_mib": memory}
 
 
 async def measure(study: Study, console: Console) -> dict[str, Any]:
@@ -147,14 +146,15 @@ async def measure(study: Study, console: Console) -> dict[str, Any]:
         queries = [Query(user=user) for user in users]
         expected = _best_values(root, service.versions.engine, queries)
         await service.start()
+        settle()
         closed, peak = await capacity(service, queries, study)
         console.print(f"{closed:,.0f} requests/s; peak goodput {peak:,.0f}/s")
         over = await drive(service, queries, _load(study, 3 * closed))
         figures = {
             "capacity_per_s": closed,
             "peak_goodput_per_s": peak,
-            "overload": over.figures(study.timeout_s),
-            "overload_goodput_share": over.goodput(study.timeout_s) / peak,
+            "overload": over.figures(),
+            "overload_goodput_share": over.goodput / peak,
             "swap": await swaps(service, queries, study, 0.7 * peak, expected),
         }
         if study.soak_minutes:
@@ -168,6 +168,7 @@ async def measure(study: Study, console: Console) -> dict[str, Any]:
 
 def main(study: Study) -> None:
     console = Console()
+    start_devices()
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         figures = runner.run(measure(study, console))
     swap, over = figures["swap"], figures["overload"]
@@ -197,16 +198,6 @@ def _load(study: Study, rate: float) -> Load:
     return Load(rate, study.seconds, study.rows, study.timeout_s, study.seed)
 
 
-def _add(total: Outcome, piece: Outcome) -> None:
-    for field in dataclasses.fields(Outcome):
-        if field.name == "largest_queue":
-            total.largest_queue = max(total.largest_queue, piece.largest_queue)
-        elif field.name in ("refused", "versions"):
-            getattr(total, field.name).update(getattr(piece, field.name))
-        else:
-            setattr(total, field.name, getattr(total, field.name) + getattr(piece, field.name))
-
-
 @contextlib.contextmanager
 def _two_versions(path: Path) -> Iterator[Path]:
     """A folder with two versions of a snapshot that differ in their parameters, a little."""
@@ -228,13 +219,20 @@ def _two_versions(path: Path) -> Iterator[Path]:
         yield Path(folder)
 
 
-def _best_values(root: Path, engine: Engine, queries: list[Query]) -> dict[str, np.ndarray]:
+def _best_values(root: Path, engine: Engine, queries: list[Query]) -> dict[str, list[float]]:
     """By version, the best value of each query."""
     best = {}
     for version in ("00000001", "00000002"):
         other = Engine(load_snapshot(root / version), buckets=engine.buckets, like=engine)
-        best[version] = np.array([reply.items[0].value for reply in other.recommend(queries)])
+        best[version] = [reply.items[0].value for reply in other.recommend(queries)]
     return best
+
+
+def _growth(settled: list[float]) -> float:
+    """From the first quarter to the last, by their medians: under load a single reading is some
+    15 MiB off, by what the C library keeps for later. Nor do the first ten swaps count for it."""
+    quarter = max(1, len(settled) // 4)
+    return float(np.median(settled[-quarter:]) - np.median(settled[:quarter]))
 
 
 def _size_mib(version: Path) -> float:

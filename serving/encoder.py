@@ -9,6 +9,8 @@ copies, which is why a row costs microseconds.
 from __future__ import annotations
 
 import dataclasses
+import functools
+import itertools
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -18,6 +20,7 @@ import numpy as np
 from pallas_kernels.bloom_probe.api import Plan
 from serving.query import Query
 from silverjax.filter_plan import FilterPlan, compile_filters
+from silverjax.item_index import ItemIndex
 from silverjax.retriever import Request
 from silverjax.snapshot import Snapshot
 from silverjax.value_model import ValueWeights, make_weights, parse_weights
@@ -53,12 +56,13 @@ class Encoder:
 
     def __init__(self, snapshot: Snapshot, *, largest_k: int, excluded: int) -> None:
         self._catalogue = snapshot.catalogue
-        self._tasks = snapshot.schema.tasks
-        self._index = snapshot.variables["index"]["items"]
         self._largest_k, self._excluded = largest_k, excluded
         self._seen, self._seen_at = _runs(snapshot.catalogue.seen)
-        self._filters = _Table(self._compiled, "", DISTINCT)
-        self._weights = _Table(self._parsed, "", DISTINCT)
+        # Functions of arrays, not methods: a table that knew its encoder would be a cycle, and keep
+        # a replaced snapshot in memory until the garbage collector comes.
+        filters = functools.partial(_compiled, snapshot.variables["index"]["items"])
+        self._filters = _Table(filters, "", DISTINCT)
+        self._weights = _Table(functools.partial(_parsed, snapshot.schema.tasks), "", DISTINCT)
         self._dtype = np.dtype(
             [
                 ("user", np.int32),
@@ -146,25 +150,6 @@ class Encoder:
         out[row, column] = self._seen[(stop - count)[row] + place]
         return out
 
-    def _compiled(self, texts: list[str]) -> np.ndarray:
-        plan = compile_filters(self._index, texts, max_leaves=LEAVES)
-        return _records(
-            {
-                "rows": plan.probe.rows,
-                "modes": plan.probe.modes,
-                "program": plan.probe.program,
-                "terms": plan.terms,
-                "negated": plan.negated,
-                "exact": plan.exact,
-            }
-        )
-
-    def _parsed(self, texts: list[str]) -> np.ndarray:
-        first = make_weights({self._tasks[0]: 1.0}, self._tasks)
-        parsed = [parse_weights(text, self._tasks) if text else first for text in texts]
-        weights = jax.tree.map(lambda *rows: np.concatenate(rows), *parsed)
-        return _records({"linear": weights.linear, "power": weights.power})
-
 
 class _Table:
     """Rows computed from texts, each once; emptied when full.
@@ -198,6 +183,27 @@ class _Table:
         self.rows = rows
 
 
+def _compiled(index: ItemIndex, texts: list[str]) -> np.ndarray:
+    plan = compile_filters(index, texts, max_leaves=LEAVES)
+    return _records(
+        {
+            "rows": plan.probe.rows,
+            "modes": plan.probe.modes,
+            "program": plan.probe.program,
+            "terms": plan.terms,
+            "negated": plan.negated,
+            "exact": plan.exact,
+        }
+    )
+
+
+def _parsed(tasks: Sequence[str], texts: list[str]) -> np.ndarray:
+    first = make_weights({tasks[0]: 1.0}, tasks)
+    parsed = [parse_weights(text, tasks) if text else first for text in texts]
+    weights = jax.tree.map(lambda *rows: np.concatenate(rows), *parsed)
+    return _records({"linear": weights.linear, "power": weights.power})
+
+
 def _records(columns: dict[str, Any]) -> np.ndarray:
     """One structured array of columns of equal length."""
     arrays = {name: np.asarray(column) for name, column in columns.items()}
@@ -212,5 +218,5 @@ def _runs(lists: Sequence[Sequence[int]]) -> tuple[np.ndarray, np.ndarray]:
     """Lists one behind the other, and where each begins (and the last ends)."""
     at = np.zeros(len(lists) + 1, np.int64)
     np.cumsum([len(one) for one in lists], out=at[1:])
-    flat = np.fromiter((row for one in lists for row in one), np.int32, count=int(at[-1]))
+    flat = np.fromiter(itertools.chain.from_iterable(lists), np.int32, count=int(at[-1]))
     return flat, at

@@ -17,6 +17,7 @@ from serving.engine import Engine
 from serving.file_limit import connections_within, raise_file_limit
 from serving.hill_climb import HillClimber
 from serving.hill_climb_config import HillClimbConfig
+from serving.process import settle, start_devices
 from serving.server import Server, ServerConfig
 from serving.service import Service
 from serving.tuned_limit import path_of, read_limit
@@ -58,6 +59,7 @@ def launch(
         server_config, limits=dataclasses.replace(limits, connections=connections)
     )
     log.info("loading %s and compiling for batches of %s", snapshot, list(batch_sizes))
+    start_devices()
     engine, degraded = open_newest(snapshot, buckets=batch_sizes, k=k, traces=True)
     start = tuned_start(engine, 1e3 * target_s)
     if start is None and mode == "fixed":
@@ -65,6 +67,7 @@ def launch(
     climber = HillClimber(dataclasses.replace(climb, start=start))
     service = Service(engine, service_config, climber, degraded=degraded)
     server = Server(service, server_config)
+    settle()
     uvloop.run(_run(server))
 
 

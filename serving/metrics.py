@@ -38,6 +38,9 @@ class Metrics:
     Args:
         service: Whose counters are shown.
         triton: Show the most used ones under Triton's names too.
+
+    Attributes:
+        loop_lag: Is told by how many seconds the event loop was late.
     """
 
     def __init__(self, service: Service, *, triton: bool = False) -> None:
@@ -61,6 +64,12 @@ class Metrics:
             registry=self.registry,
         )
         self._queue, self._infer = stages.labels("queue"), stages.labels("infer")
+        self.loop_lag = Histogram(
+            f"{PREFIX}_event_loop_lag_seconds",
+            "How long the event loop keeps who is ready waiting.",
+            buckets=_BUCKETS,
+            registry=self.registry,
+        )
         self._known: dict[tuple[str, int], Any] = {}
         self._routes: dict[str, Any] = {}
         self.registry.register(_ServiceCollector(service))

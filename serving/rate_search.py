@@ -4,7 +4,7 @@ As DeepRecSched does (ISCA 2020): at each batch limit, from the smallest up, the
 arrivals that still meets the target is looked for, until larger limits carry less. Where its
 published code walks at random for 8,192 requests per limit and scores the middle of the walk,
 this first asks of each limit whether it carries more than the best so far (one measurement
-settles most of them), then doubles and halves the step; and the
+settles most of them, a second one what nearly did), then doubles and halves the step; and the
 best is measured again in the end: one lucky run does not make a limit the best.
 
 A plain state machine: it proposes a limit and a rate, and is told how many requests were late.
@@ -14,6 +14,8 @@ from __future__ import annotations
 
 import dataclasses
 import math
+
+_NEARLY = 2.0  # times as many late requests as allowed may be bad luck: they come in batches
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,7 +63,7 @@ class RateSearch:
         *,
         percentile: float = 0.99,
         resolution: float = 1.03,
-        patience: int = 3,
+        patience: int = 5,
         confirmations: int = 3,
         give_up: float = 2**-20,
     ) -> None:
@@ -76,6 +78,7 @@ class RateSearch:
         self._first, self._lowest = first_rate, first_rate * give_up
         self._rung, self._worse = 0, 0
         self._met, self._missed = 0.0, math.inf  # rates of this limit
+        self._again = False  # it has had its second measurement of a rate nearly met
         self._rates: dict[int, float] = {}
         self._rate = first_rate
         self._confirmed, self._confirmations = 0, confirmations
@@ -107,6 +110,8 @@ class RateSearch:
         met = late <= self._allowed * requests
         if not self._climbing:
             self._confirm(met)
+        elif self._deserves_another(late / requests):
+            self._again = True
         else:
             self._climb(met)
 
@@ -114,6 +119,11 @@ class RateSearch:
         self._confirmed = self._confirmed + 1 if met else 0
         if not met:
             self._rates[self.result.batch_limit] /= self._resolution
+
+    def _deserves_another(self, late_share: float) -> bool:
+        """Whether a limit is about to be left for what may have been bad luck."""
+        nearly = self._allowed < late_share <= _NEARLY * self._allowed
+        return nearly and not self._again and not self._met and bool(self._rates)
 
     def _climb(self, met: bool) -> None:
         if met:
@@ -139,5 +149,5 @@ class RateSearch:
         self._worse = self._worse + 1 if worse else 0
         self._rung += 1
         self._climbing = self._rung < len(self._ladder) and self._worse < self._patience
-        self._met, self._missed = 0.0, math.inf
+        self._met, self._missed, self._again = 0.0, math.inf, False
         self._rate = self.result.rate * self._resolution or self._first

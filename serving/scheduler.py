@@ -70,7 +70,7 @@ class Scheduler:
 
     Attributes:
         queue: What waits.
-        margin: By which estimates are stretched at the door.
+        margin: What is added to estimates at the door.
     """
 
     def __init__(
@@ -121,19 +121,26 @@ class Scheduler:
             limit=self.queue.limit,
         )
 
-    def add(self, pending: Pending, *, priority: int) -> Ticket[Pending]:
-        """Queues a request."""
+    def add(
+        self,
+        engine: Engine,
+        rows: Rows,
+        *,
+        arrival: float,
+        timeout_s: float,
+        estimate_s: float,
+        priority: int,
+    ) -> tuple[Pending, Ticket[Pending]]:
+        """Queues a request that was let in."""
+        future: asyncio.Future[Answered] = self._loop.create_future()
+        pending = Pending(engine, rows, arrival, timeout_s, estimate_s, future, len(rows))
         ticket = self.queue.add(
-            pending,
-            len(pending.rows),
-            arrival=pending.arrival,
-            priority=priority,
-            group=pending.engine,
+            pending, len(rows), arrival=arrival, priority=priority, group=engine
         )
         if not self._pump_due:  # once all requests that have already arrived are in the queue
             self._pump_due = True
             self._loop.call_soon(self._pump)
-        return ticket
+        return pending, ticket
 
     async def drain(self, seconds: float) -> None:
         """Waits until nothing waits or runs, but not for ever."""
@@ -191,6 +198,7 @@ class Scheduler:
             for piece in batch.pieces:
                 part = Part(job.answer, at, at := at + piece.stop - piece.start)
                 self._deliver(piece.item, part, bucket, now)
+            self.margin.step()
         self._pump()
 
     def _deliver(self, pending: Pending, part: Part, bucket: int, now: float) -> None:
@@ -200,7 +208,7 @@ class Scheduler:
             return
         queue_s, infer_s = pending.left_queue - pending.arrival, now - pending.left_queue
         self._stats.request_done(len(pending.rows), now, queue_s, infer_s)
-        self.margin.observe(pending.estimate_s, queue_s + infer_s, pending.timeout_s)
+        self.margin.observe(pending.estimate_s, queue_s + infer_s)
         pending.future.set_result(
             Answered(
                 rows=pending.rows,

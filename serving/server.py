@@ -25,6 +25,7 @@ from serving.http.live_stream import LiveStream
 from serving.http.page import Page
 from serving.http.protocol import Limits, limited_protocol
 from serving.live import Live
+from serving.loop_lag import watch_lag
 from serving.metrics import Metrics
 from serving.security import Keys, check_bind, check_tls
 from serving.service import Service
@@ -96,6 +97,7 @@ class Server:
         self.urls: dict[str, str] = {}
         self._http: list[tuple[_Uvicorn, asyncio.Task[None]]] = []
         self._grpc: grpc.aio.Server | None = None
+        self._lag: asyncio.Task[None] | None = None
         self.live = LiveStream(Live(service))
 
     async def start(self) -> None:
@@ -128,6 +130,7 @@ class Server:
             await self._close()
             raise
         self.live.start()
+        self._lag = asyncio.create_task(watch_lag(metrics.loop_lag.observe))
         log.info("ready", extra={"snapshot_version": self.service.version, **self.urls})
 
     async def run(self, told: Callable[[], None]) -> None:
@@ -154,6 +157,8 @@ class Server:
     async def _close(self) -> None:
         """Closes the ports; what came through them is answered first."""
         self.live.close()  # streams would go on for ever
+        if self._lag is not None:
+            self._lag.cancel()
         for server, _ in self._http:
             server.should_exit = True
         if self._grpc is not None:

@@ -182,7 +182,7 @@ class Service:
     async def answer(
         self, queries: Sequence[Query], *, timeout: float | None = None, priority: int = 0
     ) -> Answered:
-        """Answers one request of `len(queries)` rows. Cancelling the task frees its place.
+        """Answers one request. Cancelling the task frees its place.
 
         Args:
             timeout: Seconds until the answer must be there; `None` takes `config.timeout_s`.
@@ -195,32 +195,34 @@ class Service:
             ValueError, KeyError: The caller's fault. Said before the request queues, so no
                 request harms another.
         """
+        return await self.ask(queries, timeout=timeout, priority=priority)
+
+    def ask(
+        self, queries: Sequence[Query], *, timeout: float | None = None, priority: int = 0
+    ) -> asyncio.Future[Answered]:
+        """As `answer`, for who has many requests at a time and no task for each.
+
+        Whoever is refused, or asks what cannot be answered, is told by this call; what goes wrong
+        later is told by the future. Cancelling the future frees the request's place.
+        """
         arrival = time.perf_counter()
         timeout = self._checked(len(queries), timeout, priority)
         scheduler, estimate = self._let_in(len(queries), arrival, timeout, priority)
         engine = self.versions.engine
         rows = engine.encode(queries)
         self.stats.arrived(len(rows))
-        loop = asyncio.get_running_loop()
-        pending = Pending(
-            engine=engine,
-            rows=rows,
-            arrival=arrival,
-            timeout_s=timeout,
-            estimate_s=estimate,
-            future=loop.create_future(),
-            left=len(rows),
+        pending, ticket = scheduler.add(
+            engine, rows, arrival=arrival, timeout_s=timeout, estimate_s=estimate, priority=priority
         )
-        ticket = scheduler.add(pending, priority=priority)
-        timer = loop.call_later(timeout, self._expire, scheduler, pending)
-        try:
-            return await pending.future
-        except asyncio.CancelledError:
-            self.stats.cancelled += 1
-            raise
-        finally:
+        timer = asyncio.get_running_loop().call_later(timeout, self._expire, scheduler, pending)
+
+        def leave(future: asyncio.Future[Answered]) -> None:
             timer.cancel()
             scheduler.queue.cancel(ticket)
+            self.stats.cancelled += future.cancelled()
+
+        pending.future.add_done_callback(leave)
+        return pending.future
 
     async def explain(
         self, query: Query, item: str, *, timeout: float | None = None
@@ -265,8 +267,7 @@ class Service:
     def _let_in(
         self, rows: int, now: float, timeout: float, priority: int
     ) -> tuple[Scheduler, float]:
-        """Refuses before any work is done for the request, or says who takes it and how long
-        the answer should take."""
+        """Refuses before any work is done, or says who takes it and how long it should take."""
         scheduler = self._scheduler
         if scheduler is None or not self._open:
             self._refuse(rows, self.config.drain_s, STOPPING)
@@ -277,7 +278,7 @@ class Service:
             priority=priority,
             now=now,
             deadline=now + timeout,
-            estimate_s=estimate * scheduler.margin.factor,
+            estimate_s=scheduler.margin.stretched(estimate, timeout),
             rows_per_s=scheduler.rows_per_s,
         )
         if refusal is not None:
@@ -293,7 +294,7 @@ class Service:
         if not pending.future.done():
             self.stats.ran_out()
             waited = time.perf_counter() - pending.arrival
-            scheduler.margin.observe(pending.estimate_s, waited, pending.timeout_s)
+            scheduler.margin.observe(pending.estimate_s, waited)
             pending.future.set_exception(
                 DeadlineExceeded(f"no answer within {waited:.3f} s; the request was withdrawn")
             )

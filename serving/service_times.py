@@ -6,8 +6,8 @@ import math
 from collections.abc import Mapping
 
 _MEMORY = 0.1  # weight of the newest measurement: the last twenty or so count
-_STEP = 0.1
-_LARGEST = 8.0
+_STEP = 0.2
+_SMALLEST_S, _LARGEST_S = 0.001, 10.0
 
 
 class ServiceTimes:
@@ -53,33 +53,45 @@ class ServiceTimes:
 
 
 class Margin:
-    """What an estimate is multiplied with, so that few of those let in come too late.
+    """What is added to an estimate, so that few of those let in come too late.
 
     Whoever is let in up to the very deadline is late half of the time, and work done for him is
-    lost. The factor follows the quantile of answer over estimate by stochastic approximation
+    lost. The margin follows the quantile of answer minus estimate by stochastic approximation
     (Robbins and Monro, 1951): up a large step when an answer takes longer than said, down a small
-    one when it does not, so that it rests where a share `late` of the answers do.
+    one when it does not, so that it rests where a share `late` of the answers do. It is a sum and
+    not a factor: how fast batches go is measured, and what comes on top, such as a pause of the
+    machine, is as long for a short queue as for a long one.
+
+    Requests that end with one batch are late together, so a batch is one step, of the share of
+    its requests that were late. A step for each would make of one slow batch a door that is shut
+    until the queue is empty.
 
     Args:
         late: Share of answers that may take longer than said.
 
     Attributes:
-        factor: At least 1.
+        seconds: As it is now.
     """
 
     def __init__(self, late: float = 0.02) -> None:
-        self.factor = 1.0
-        self._late = late
+        self.seconds = _SMALLEST_S
+        self._allowed = late
+        self._seen = self._late = 0
 
-    def observe(self, estimate_s: float, answered_s: float, timeout_s: float) -> None:
-        """Takes in how long an answer took, or was waited for.
+    def stretched(self, estimate_s: float, timeout_s: float) -> float:
+        """The estimate with the margin, which takes no more than half of a request's time: an
+        estimate that kept all requests out would never be corrected."""
+        return estimate_s + min(self.seconds, timeout_s / 2) if estimate_s else 0.0
 
-        Estimates that are small against the deadline decide nothing, and what is added to a
-        millisecond by the machine's noise says nothing about a queue of a hundred: no account
-        is taken of them.
-        """
-        if estimate_s * self.factor < timeout_s / 4:
-            return
-        late = answered_s > estimate_s * self.factor
-        self.factor *= math.exp(_STEP * (late - self._late))
-        self.factor = min(max(self.factor, 1.0), _LARGEST)
+    def observe(self, estimate_s: float, answered_s: float) -> None:
+        """Takes in how long an answer took, or was waited for."""
+        if estimate_s:
+            self._seen += 1
+            self._late += answered_s > estimate_s + self.seconds
+
+    def step(self) -> None:
+        """Moves by what was observed since the last step: called once a batch."""
+        if self._seen:
+            self.seconds *= math.exp(_STEP * (self._late / self._seen - self._allowed))
+            self.seconds = min(max(self.seconds, _SMALLEST_S), _LARGEST_S)
+            self._seen = self._late = 0

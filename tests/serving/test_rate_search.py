@@ -43,6 +43,19 @@ def test_a_limit_that_carries_less_costs_one_measurement() -> None:
     assert search({1: 1000.0, 2: 500.0, 4: 400.0})[1] == alone + 2  # one each
 
 
+def test_an_unlucky_measurement_is_made_again() -> None:
+    """The second limit carries twice as much, but one measurement says otherwise, nearly."""
+    found, unlucky = RateSearch((1, 2), 100.0), True
+    while (proposal := found.proposal) is not None:
+        meets = proposal.rate <= {1: 200.0, 2: 400.0}[proposal.batch_limit]
+        late = 0 if meets else 500
+        if proposal.batch_limit == 2 and unlucky:
+            late, unlucky = 15, False
+        found.tell(requests=1000, late=late)
+    assert found.result.batch_limit == 2
+    assert 400 / 1.03 <= found.result.rate <= 400
+
+
 def test_a_lucky_measurement_is_found_out() -> None:
     """The second limit carries half as much, but the first two measurements say otherwise."""
     found, lucky = RateSearch((1, 2), 100.0), 2

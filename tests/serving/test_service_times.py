@@ -37,22 +37,36 @@ def test_estimate_that_a_hiccup_spoilt_recovers_without_batches_of_its_size() ->
     assert times.of(64) <= 0.065
 
 
-@pytest.mark.parametrize("slower", [0.8, 1.5, 3.0])
-def test_margin_rests_where_few_answers_are_late(slower: float) -> None:
+@pytest.mark.parametrize("pause", [0.005, 0.03, 0.2])
+def test_margin_rests_where_few_answers_are_late(pause: float) -> None:
     margin, rng = Margin(late=0.05), np.random.default_rng(0)
-    took = slower * rng.lognormal(0.0, 0.3, 6_000)
     late = []
-    for seconds in took:
-        late.append(seconds > margin.factor)
-        margin.observe(1.0, seconds, timeout_s=2.0)
+    for over in pause * rng.lognormal(0.0, 0.3, 6_000):
+        late.append(over > margin.seconds)
+        margin.observe(0.05, 0.05 + over)
+        margin.step()
     assert np.mean(late[1_000:]) == pytest.approx(0.05, abs=0.02)
 
 
-def test_margin_ignores_what_was_far_from_its_deadline() -> None:
+def test_batch_of_late_answers_is_one_step() -> None:
+    one, many = Margin(), Margin()
+    one.observe(0.05, 1.0)
+    for _ in range(64):
+        many.observe(0.05, 1.0)
+    for margin in (one, many):
+        margin.step()
+    assert one.seconds == many.seconds > Margin().seconds
+
+
+def test_margin_locks_nobody_out() -> None:
     margin = Margin()
-    for _ in range(100):
-        margin.observe(0.001, 0.02, timeout_s=0.1)
-    assert margin.factor == 1.0
     for _ in range(1_000):
-        margin.observe(0.05, 10.0, timeout_s=0.1)
-    assert margin.factor <= 8.0
+        margin.observe(0.05, 100.0)
+        margin.step()
+    assert margin.seconds <= 10.0
+    assert margin.stretched(0.04, timeout_s=0.1) == pytest.approx(0.09)  # half is left to use
+    assert margin.stretched(0.0, timeout_s=0.1) == 0.0  # and an idle service lets everybody in
+    for _ in range(5_000):
+        margin.observe(0.05, 0.04)
+        margin.step()
+    assert margin.seconds == Margin().seconds

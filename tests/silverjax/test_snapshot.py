@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import gc
 import json
 import subprocess
 import time
@@ -64,6 +65,17 @@ def test_catalogue_comes_back_on_the_host(published: Path) -> None:
     assert_same(encoded, (CATALOGUE.items, CATALOGUE.users))
     assert all(type(leaf) is np.ndarray for leaf in jax.tree.leaves(encoded))
     assert loaded.users_at([loaded.user_row("u2")]).history.tolist() == [[-1, 0, 2]]
+
+
+def test_loading_again_and_again_leaves_nothing_behind(published: Path) -> None:
+    def objects_after_loading() -> int:
+        snapshot.load_snapshot(published)
+        gc.collect()
+        return len(gc.get_objects())
+
+    objects_after_loading()  # what the first one imports stays
+    counts = [objects_after_loading() for _ in range(4)]
+    assert counts[-1] - counts[0] < 30  # a server loads thousands; ten objects each are a leak
 
 
 def test_none_in_a_pytree_class_comes_back_as_none(tmp_path: Path) -> None:
