@@ -15,7 +15,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-import tyro
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
@@ -23,6 +22,7 @@ from rich.table import Table
 from experiments.climb_curves import Found, study_curve
 from experiments.climb_plot import plot_climb
 from experiments.climb_workloads import SYSTEMS, Outcome, compare
+from experiments.command import start
 from experiments.policies import Climbing
 from experiments.results import FOLDER, write_result
 
@@ -141,4 +141,4 @@ def main(study: Study) -> None:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Study, description=__doc__))
+    start(main, Study, __doc__)

@@ -18,12 +18,12 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import tyro
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
 import silverjax
+from experiments.command import start
 from experiments.results import FOLDER, fingerprint, write_result
 from experiments.search import data
 from experiments.search.filtered import (
@@ -228,4 +228,4 @@ def print_figures(study: Study, figures: list[dict[str, Any]], console: Console)
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Study, description=__doc__))
+    start(main, Study, __doc__)

@@ -13,11 +13,11 @@ from typing import Any
 
 import jax
 import numpy as np
-import tyro
 from rich.console import Console
 from rich.table import Table
 
 import silverjax
+from experiments.command import start
 from experiments.filter_corpus import attributes_of
 from experiments.results import FOLDER, write_result
 from experiments.search.data import mixture
@@ -136,4 +136,4 @@ def recompiles(
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Study, description=__doc__))
+    start(main, Study, __doc__)

@@ -15,12 +15,12 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-import tyro
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
 import silverjax
+from experiments.command import start
 from experiments.results import FOLDER, write_result
 from silverjax.metrics import index_loss
 
@@ -74,8 +74,8 @@ def main(study: Study) -> None:
         index = silverjax.build_index(points, config=silverjax.IndexConfig(keep_embeddings=True))
     lost: dict[str, list[np.ndarray]] = {"int8": [], "int8 + rescore": []}
     held = jnp.asarray(points)
-    for start in track(range(0, len(queries), study.batch), "searching", console=console):
-        part = jnp.asarray(queries[start : start + study.batch])
+    for first in track(range(0, len(queries), study.batch), "searching", console=console):
+        part = jnp.asarray(queries[first : first + study.batch])
         exact = jax.lax.top_k(jnp.matmul(part, held.T, precision="highest"), study.k)[1]
         for method, rescore in (("int8", None), ("int8 + rescore", 1.5)):
             found = silverjax.search(index, part, k=study.k, probes=index.clusters, rescore=rescore)
@@ -100,4 +100,4 @@ def main(study: Study) -> None:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Study, description=__doc__))
+    start(main, Study, __doc__)

@@ -20,10 +20,10 @@ import pathlib
 import statistics
 
 import numpy as np
-import tyro
 from rich.console import Console
 from rich.progress import Progress
 
+from experiments.command import start
 from experiments.results import FOLDER, write_result
 from experiments.search import data, machine
 from experiments.search.machine import Machine, Work
@@ -194,4 +194,4 @@ def roofline(
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Study, description=__doc__))
+    start(main, Study, __doc__)

@@ -31,12 +31,12 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import numpy as np
-import tyro
 import uvloop
 from prometheus_client.parser import text_string_to_metric_families
 from rich.console import Console
 from rich.table import Table
 
+from experiments.command import start
 from experiments.results import report_result
 from experiments.serving_host import Instant
 from experiments.serving_process import serving_process
@@ -286,4 +286,4 @@ def _lag(url: str) -> np.ndarray:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Study, description=__doc__))
+    start(main, Study, __doc__)

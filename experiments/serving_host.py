@@ -15,9 +15,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import tyro
 from rich.console import Console
 
+from experiments.command import start
 from experiments.results import report_result
 from serving.engine import Engine, Piece
 from serving.query import Query
@@ -93,4 +93,4 @@ def main(study: Study) -> None:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Study, description=__doc__))
+    start(main, Study, __doc__)

@@ -25,9 +25,9 @@ from typing import Any
 
 import mlperf_loadgen as loadgen
 import numpy as np
-import tyro
 from rich.console import Console
 
+from experiments.command import start
 from experiments.results import report_result
 from experiments.serving_process import serving_process
 from serving.load.http_client import HttpClient
@@ -223,4 +223,4 @@ def main(study: Study) -> None:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Study, description=__doc__))
+    start(main, Study, __doc__)

@@ -22,11 +22,11 @@ from typing import Any
 
 import jax
 import numpy as np
-import tyro
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
+from experiments.command import start
 from experiments.results import report_result
 from experiments.serving_drive import Load, drive, resident_mib
 from serving.config import ServiceConfig
@@ -248,4 +248,4 @@ def _loop_factory() -> Any:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Study, description=__doc__))
+    start(main, Study, __doc__)

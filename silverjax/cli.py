@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,9 +12,9 @@ from experiments.deeprecinfra.command import profile
 from serving.command import serve
 from serving.load.options import Load
 from serving.tune_command import tune_serving
-from silverjax._extras import MissingExtraError, needs_extra
+from silverjax._extras import needs_extra
+from silverjax.bad_input import BAD_INPUT, complain
 from silverjax.config import RetrieverConfig
-from silverjax.snapshot_errors import SnapshotError
 from silverjax.tuned import Goal
 
 Source = Annotated[str, tyro.conf.Positional]
@@ -272,12 +271,8 @@ def main(arguments: list[str] | None = None) -> int:
             description="Recommendation retrieval as one JAX function.",
             args=arguments,
         )
-    except (SnapshotError, MissingExtraError, ValueError, KeyError, TypeError, OSError) as error:
-        if os.environ.get("SILVERJAX_DEBUG"):
-            raise
-        text = error.args[0] if isinstance(error, KeyError) else error
-        print(f"error: {text}\n(SILVERJAX_DEBUG=1 shows where)", file=sys.stderr)
-        return 2
+    except BAD_INPUT as error:
+        return complain(error)
     return 0
 
 

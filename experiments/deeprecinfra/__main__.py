@@ -15,10 +15,10 @@ import pathlib
 import tempfile
 from typing import Literal
 
-import tyro
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from experiments.command import start
 from experiments.deeprecinfra import profiles
 from experiments.deeprecinfra.bench import check_target
 from experiments.deeprecinfra.model_config import MODELS
@@ -136,4 +136,4 @@ def main(study: Study) -> list[Cell]:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Study, description=__doc__))
+    start(main, Study, __doc__)

@@ -15,9 +15,9 @@ import pathlib
 from collections.abc import Mapping
 
 import numpy as np
-import tyro
 from rich.console import Console
 
+from experiments.command import start
 from experiments.deeprecinfra.bench import Bench, sustained
 from experiments.deeprecinfra.model_config import MODELS
 from experiments.deeprecinfra.plans import Plan
@@ -168,4 +168,4 @@ def plot(
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Figures, description=__doc__))
+    start(main, Figures, __doc__)

@@ -21,10 +21,10 @@ import tempfile
 from collections.abc import Sequence
 
 import numpy as np
-import tyro
 from rich.console import Console
 from rich.progress import track
 
+from experiments.command import start
 from experiments.deeprecinfra.model_config import MODELS, model_config
 from experiments.deeprecinfra.profile import sample, workers
 from experiments.plots import INK, save
@@ -216,4 +216,4 @@ def main(asked: Processor) -> list[Found]:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Processor, description=__doc__))
+    start(main, Processor, __doc__)

@@ -20,10 +20,10 @@ import time
 from collections.abc import Callable
 
 import numpy as np
-import tyro
 from rich.console import Console
 from rich.progress import track
 
+from experiments.command import start
 from experiments.deeprecinfra.model_config import MODELS, model_config
 from experiments.deeprecinfra.profiles import Profile, noise_of, save
 from experiments.results import FOLDER
@@ -162,4 +162,4 @@ def main(measuring: Measuring) -> None:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Measuring, description=__doc__))
+    start(main, Measuring, __doc__)

@@ -16,10 +16,10 @@ import dataclasses
 import pathlib
 import tempfile
 
-import tyro
 from rich.console import Console
 from rich.progress import Progress, TextColumn, TimeElapsedColumn
 
+from experiments.command import start
 from experiments.deeprecinfra.bench import Bench, TargetError, check_target
 from experiments.deeprecinfra.executors import LADDER, Executors, Layout, layouts
 from experiments.deeprecinfra.live import Found, Machines, Tail, Way
@@ -168,4 +168,4 @@ def main(real: Real) -> list[Found]:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Real, description=__doc__))
+    start(main, Real, __doc__)

@@ -10,11 +10,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import tyro
 from rich.console import Console
 from rich.progress import Progress
 
 from experiments import services_study
+from experiments.command import start
 from experiments.results import FOLDER
 from experiments.services_study.corpus import make_catalogue, make_variables
 from experiments.services_study.measure import (
@@ -117,4 +117,4 @@ def main(study: Study, *, folder: pathlib.Path = FOLDER) -> pathlib.Path:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Study, description=services_study.__doc__))
+    start(main, Study, services_study.__doc__)
