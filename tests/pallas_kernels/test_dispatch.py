@@ -131,7 +131,7 @@ def test_report_names_every_backend_and_its_reason() -> None:
         rows["int8_search", "pallas_mosaic_gpu"].note == "Mosaic GPU compiles for NVIDIA GPUs only"
     )
     assert not on_gpu["pallas_mosaic_gpu"].default
-    assert len(pallas_kernels.backend_report()) == 16
+    assert len(pallas_kernels.backend_report()) == 18
 
 
 def test_platform_follows_the_default_device() -> None:
