@@ -22,7 +22,7 @@ from rich.table import Table
 from experiments.climb_curves import Found, study_curve
 from experiments.climb_plot import plot_climb
 from experiments.climb_workloads import SYSTEMS, Outcome, compare
-from experiments.command import start
+from experiments.command import run_command
 from experiments.policies import Climbing
 from experiments.results import FOLDER, write_result
 
@@ -141,4 +141,4 @@ def main(study: Study) -> None:
 
 
 if __name__ == "__main__":
-    start(main, Study, __doc__)
+    run_command(main, Study, __doc__)

@@ -13,7 +13,7 @@ from silverjax.bad_input import BAD_INPUT, complain
 T = TypeVar("T")
 
 
-def start(main: Callable[[T], object], options: type[T], description: str | None) -> None:
+def run_command(main: Callable[[T], object], options: type[T], description: str | None) -> None:
     """Calls `main` with options from the command line; exits with status 2 on bad input."""
     try:
         main(tyro.cli(options, description=description))

@@ -23,7 +23,7 @@ from rich.progress import track
 from rich.table import Table
 
 import silverjax
-from experiments.command import start
+from experiments.command import run_command
 from experiments.results import FOLDER, fingerprint, write_result
 from experiments.search import data
 from experiments.search.filtered import (
@@ -228,4 +228,4 @@ def print_figures(study: Study, figures: list[dict[str, Any]], console: Console)
 
 
 if __name__ == "__main__":
-    start(main, Study, __doc__)
+    run_command(main, Study, __doc__)

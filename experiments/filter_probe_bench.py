@@ -27,7 +27,7 @@ from rich.console import Console
 from rich.table import Table
 
 import silverjax
-from experiments.command import start
+from experiments.command import run_command
 from experiments.filter_corpus import Attributes, Condition, attributes_of, conditions
 from experiments.results import FOLDER, write_result
 from experiments.search.rounds import calls_per_second
@@ -241,4 +241,4 @@ def show(study: Study, figures: Mapping[str, Any], console: Console) -> None:
 
 
 if __name__ == "__main__":
-    start(main, Study, __doc__)
+    run_command(main, Study, __doc__)

@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.table import Table
 
 import silverjax
-from experiments.command import start
+from experiments.command import run_command
 from experiments.filter_corpus import attributes_of
 from experiments.results import FOLDER, write_result
 from experiments.search.data import mixture
@@ -136,4 +136,4 @@ def recompiles(
 
 
 if __name__ == "__main__":
-    start(main, Study, __doc__)
+    run_command(main, Study, __doc__)

@@ -20,7 +20,7 @@ from rich.progress import track
 from rich.table import Table
 
 import silverjax
-from experiments.command import start
+from experiments.command import run_command
 from experiments.results import FOLDER, write_result
 from silverjax.metrics import index_loss
 
@@ -100,4 +100,4 @@ def main(study: Study) -> None:
 
 
 if __name__ == "__main__":
-    start(main, Study, __doc__)
+    run_command(main, Study, __doc__)

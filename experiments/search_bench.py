@@ -23,7 +23,7 @@ import numpy as np
 from rich.console import Console
 from rich.progress import Progress
 
-from experiments.command import start
+from experiments.command import run_command
 from experiments.results import FOLDER, write_result
 from experiments.search import data, machine
 from experiments.search.machine import Machine, Work
@@ -194,4 +194,4 @@ def roofline(
 
 
 if __name__ == "__main__":
-    start(main, Study, __doc__)
+    run_command(main, Study, __doc__)

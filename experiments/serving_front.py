@@ -36,7 +36,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from rich.console import Console
 from rich.table import Table
 
-from experiments.command import start
+from experiments.command import run_command
 from experiments.results import report_result
 from experiments.serving_host import Instant
 from experiments.serving_process import serving_process
@@ -241,6 +241,7 @@ async def measure(study: Study, console: Console) -> dict[str, Any]:
 
 def main(study: Study) -> None:
     console = Console()
+    load_snapshot(study.snapshots)  # what is wrong with it is told here, not by a process that ends
     study = dataclasses.replace(study, idle=min(study.idle, raise_file_limit() - 512))
     figures = uvloop.run(measure(study, console))
     table = Table("figure", "value", "bar", title="The front end over HTTP")
@@ -286,4 +287,4 @@ def _lag(url: str) -> np.ndarray:
 
 
 if __name__ == "__main__":
-    start(main, Study, __doc__)
+    run_command(main, Study, __doc__)

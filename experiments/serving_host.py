@@ -17,7 +17,7 @@ from typing import Any
 
 from rich.console import Console
 
-from experiments.command import start
+from experiments.command import run_command
 from experiments.results import report_result
 from serving.engine import Engine, Piece
 from serving.query import Query
@@ -93,4 +93,4 @@ def main(study: Study) -> None:
 
 
 if __name__ == "__main__":
-    start(main, Study, __doc__)
+    run_command(main, Study, __doc__)

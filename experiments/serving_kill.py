@@ -25,7 +25,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import track
 
-from experiments.command import start
+from experiments.command import run_command
 from experiments.results import report_result
 from serving.config import ServiceConfig
 from serving.query import Query
@@ -154,4 +154,4 @@ def main(study: Study) -> None:
 
 
 if __name__ == "__main__":
-    start(main, Study, __doc__)
+    run_command(main, Study, __doc__)

@@ -27,7 +27,7 @@ import mlperf_loadgen as loadgen
 import numpy as np
 from rich.console import Console
 
-from experiments.command import start
+from experiments.command import run_command
 from experiments.results import report_result
 from experiments.serving_process import serving_process
 from serving.load.http_client import HttpClient
@@ -223,4 +223,4 @@ def main(study: Study) -> None:
 
 
 if __name__ == "__main__":
-    start(main, Study, __doc__)
+    run_command(main, Study, __doc__)

@@ -26,7 +26,7 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from experiments.command import start
+from experiments.command import run_command
 from experiments.results import report_result
 from experiments.serving_drive import Load, drive, resident_mib
 from serving.config import ServiceConfig
@@ -248,4 +248,4 @@ def _loop_factory() -> Any:
 
 
 if __name__ == "__main__":
-    start(main, Study, __doc__)
+    run_command(main, Study, __doc__)

@@ -19,3 +19,12 @@ def check_array(name: str, array: Any, dtype: Any, axes: tuple[str, ...]) -> Non
         )
     if len(array.shape) != len(axes):
         raise ValueError(f"{name} has shape {tuple(array.shape)}, must be {layout}; reshape it")
+
+
+def check_shape(name: str, array: Any, shape: tuple[int, ...], axes: tuple[str, ...]) -> None:
+    """Raises ValueError unless `array` has this shape, whose axes are called `axes`."""
+    if tuple(array.shape) != shape:
+        raise ValueError(
+            f"{name} has shape {tuple(array.shape)}, must be [{', '.join(axes)}] = {shape}; build "
+            "it for the same index and queries"
+        )

@@ -18,7 +18,7 @@ from typing import Literal
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from experiments.command import start
+from experiments.command import run_command
 from experiments.deeprecinfra import profiles
 from experiments.deeprecinfra.bench import check_target
 from experiments.deeprecinfra.model_config import MODELS
@@ -136,4 +136,4 @@ def main(study: Study) -> list[Cell]:
 
 
 if __name__ == "__main__":
-    start(main, Study, __doc__)
+    run_command(main, Study, __doc__)

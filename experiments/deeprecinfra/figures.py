@@ -17,7 +17,7 @@ from collections.abc import Mapping
 import numpy as np
 from rich.console import Console
 
-from experiments.command import start
+from experiments.command import run_command
 from experiments.deeprecinfra.bench import Bench, sustained
 from experiments.deeprecinfra.model_config import MODELS
 from experiments.deeprecinfra.plans import Plan
@@ -168,4 +168,4 @@ def plot(
 
 
 if __name__ == "__main__":
-    start(main, Figures, __doc__)
+    run_command(main, Figures, __doc__)

@@ -24,7 +24,7 @@ import numpy as np
 from rich.console import Console
 from rich.progress import track
 
-from experiments.command import start
+from experiments.command import run_command
 from experiments.deeprecinfra.model_config import MODELS, model_config
 from experiments.deeprecinfra.profile import sample, workers
 from experiments.plots import INK, save
@@ -216,4 +216,4 @@ def main(asked: Processor) -> list[Found]:
 
 
 if __name__ == "__main__":
-    start(main, Processor, __doc__)
+    run_command(main, Processor, __doc__)

@@ -23,7 +23,7 @@ import numpy as np
 from rich.console import Console
 from rich.progress import track
 
-from experiments.command import start
+from experiments.command import run_command
 from experiments.deeprecinfra.model_config import MODELS, model_config
 from experiments.deeprecinfra.profiles import Profile, noise_of, save
 from experiments.results import FOLDER
@@ -162,4 +162,4 @@ def main(measuring: Measuring) -> None:
 
 
 if __name__ == "__main__":
-    start(main, Measuring, __doc__)
+    run_command(main, Measuring, __doc__)

@@ -19,7 +19,7 @@ import tempfile
 from rich.console import Console
 from rich.progress import Progress, TextColumn, TimeElapsedColumn
 
-from experiments.command import start
+from experiments.command import run_command
 from experiments.deeprecinfra.bench import Bench, TargetError, check_target
 from experiments.deeprecinfra.executors import LADDER, Executors, Layout, layouts
 from experiments.deeprecinfra.live import Found, Machines, Tail, Way
@@ -168,4 +168,4 @@ def main(real: Real) -> list[Found]:
 
 
 if __name__ == "__main__":
-    start(main, Real, __doc__)
+    run_command(main, Real, __doc__)

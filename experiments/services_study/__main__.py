@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from experiments import services_study
-from experiments.command import start
+from experiments.command import run_command
 from experiments.results import FOLDER
 from experiments.services_study.corpus import make_catalogue, make_variables
 from experiments.services_study.measure import (
@@ -30,11 +30,9 @@ from experiments.services_study.publish import publish, summary
 from experiments.services_study.requests import Ask, make_asks
 from experiments.services_study.services import Services
 from experiments.services_study.storage import save_all
-from experiments.services_study.study import Study
-from silverjax.index_config import SearchConfig
+from experiments.services_study.study import ASKED, Study
 
 _IN_FLIGHT = {"one function": (1, 2), "services": (1, 2, 4)}
-DEFAULT = SearchConfig().filtered_recall
 _TUNING = 2  # batches that recall is measured on
 
 
@@ -53,7 +51,7 @@ def run(study: Study, console: Console) -> dict[str, Any]:
         items = np.asarray(index.cache.embeddings)
         truth = exact_truth(catalogue, items, queries, tuning, study.candidates, progress)
         probes, _ = fewest_probes(
-            lambda probes: truth.recall(functools.partial(ours.rows_at, probes, DEFAULT)),
+            lambda probes: truth.recall(functools.partial(ours.rows_at, probes, ASKED)),
             study.recall,
             most=index.clusters,
         )
@@ -117,4 +115,4 @@ def main(study: Study, *, folder: pathlib.Path = FOLDER) -> pathlib.Path:
 
 
 if __name__ == "__main__":
-    start(main, Study, services_study.__doc__)
+    run_command(main, Study, services_study.__doc__)

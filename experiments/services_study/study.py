@@ -14,6 +14,9 @@ TASKS = ("chosen", "liked", "finished")
 COUNTRIES, LANGUAGES, CATEGORIES, MOST_CATEGORIES = 200, 40, 1_000, 5
 
 
+ASKED = SearchConfig().filtered_recall  # by default
+
+
 @dataclasses.dataclass(frozen=True)
 class Study:
     """What to measure.
@@ -90,7 +93,7 @@ class Study:
             tasks=TASKS,
         )
 
-    def config(self, *, probes: int = 8, asked: float = 0.98) -> RetrieverConfig:
+    def config(self, *, probes: int = 8, asked: float = ASKED) -> RetrieverConfig:
         """The default model, with engagement of a size that a machine of 8 GB holds twice."""
         tower = TowerConfig()
         return RetrieverConfig(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
-from pallas_kernels.checks import check_array
+from pallas_kernels.checks import check_array, check_shape
 from pallas_kernels.dispatch import Backend, Op
 
 OP = Op(
@@ -58,16 +58,14 @@ def affinity(
     (c, d), b = centroids.shape, queries.shape[0]
     if 0 in centroids.shape:
         raise ValueError(f"centroids has shape {centroids.shape}, limit: no axis may be empty")
-    wanted = {
-        "scales": (scales, (c,), "C"),
-        "radii": (radii, (c,), "C"),
-        "query_scales": (query_scales, (b,), "B"),
-        "along": (along, (b,), "B"),
-    }
-    for name, (array, shape, axis) in wanted.items():
+    for name, array, length, axis in (
+        ("scales", scales, c, "C"),
+        ("radii", radii, c, "C"),
+        ("query_scales", query_scales, b, "B"),
+        ("along", along, b, "B"),
+    ):
         check_array(name, array, jnp.float32, (axis,))
-        if array.shape != shape:
-            raise ValueError(f"{name} has shape {array.shape}, must be [{axis}] = {shape}")
+        check_shape(name, array, (length,), (axis,))
     if queries.shape[1] != d:
         raise ValueError(
             f"queries have {queries.shape[1]} dimensions, the centroids {d}; pad the shorter"

@@ -30,14 +30,16 @@ ffi::Error affinity(ffi::ThreadPool pool, Array<ffi::S8, 2> centroids, Array<ffi
     std::vector<uint8_t> room(kernels->scratch_bytes(D) + 64);
     uint8_t* scratch = room.data() + (-reinterpret_cast<uintptr_t>(room.data()) & 63);
     std::vector<Job> jobs(B);
+    for (int64_t b = 0; b < B; ++b) {
+      jobs[b].query = &codes[b];
+      jobs[b].scale = query_scales.typed_data()[b];
+      jobs[b].threshold = -std::numeric_limits<float>::infinity();
+    }
     std::vector<float> means(B * kWord);
     for (int64_t word = words * task / tasks; word < words * (task + 1) / tasks; ++word) {
       const int64_t c = word * kWord;
       const auto count = static_cast<int>(std::min<int64_t>(kWord, C - c));
-      for (int64_t b = 0; b < B; ++b) {
-        jobs[b] = {&codes[b], query_scales.typed_data()[b],
-                   -std::numeric_limits<float>::infinity(), ~0u >> (kWord - count), 0};
-      }
+      for (Job& job : jobs) job.mask = ~0u >> (kWord - count);
       kernels->score({centroids.typed_data() + c * D, D, count}, scales.typed_data() + c,
                      jobs.data(), static_cast<int>(B), scratch, means.data());
       for (int64_t b = 0; b < B; ++b) {

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from pallas_kernels.bloom_probe.plan import Plan, check_plan
-from pallas_kernels.checks import check_array
+from pallas_kernels.checks import check_array, check_shape
 from pallas_kernels.dispatch import Backend, Op
 from pallas_kernels.filtered_search.exact import Exact as Exact
 
@@ -88,17 +88,17 @@ def filtered_search(
     batch = queries.shape[0]
     if plan is not None:
         check_plan(plan)
-        _match("plan.program", plan.program, (batch, plan.program.shape[1]), ("B", "P"))
+        check_shape("plan.program", plan.program, (batch, plan.program.shape[1]), ("B", "P"))
     if spread is not None:
         check_array("spread", spread, jnp.float32, ("B", "C"))
-        _match("spread", spread, (batch, codes.shape[0]), ("B", "C"))
+        check_shape("spread", spread, (batch, codes.shape[0]), ("B", "C"))
     if not 0 <= recall <= 1:
         raise ValueError(f"recall is {recall!r}, limit: a share from 0 to 1")
     if exact is not None:
         _check_exact(exact, plan, codes.shape[:2])
     if excluded is not None:
         check_array("excluded", excluded, jnp.int32, ("B", "X"))
-        _match("excluded", excluded, (batch, excluded.shape[1]), ("B", "X"))
+        check_shape("excluded", excluded, (batch, excluded.shape[1]), ("B", "X"))
     result: tuple[jax.Array, jax.Array, jax.Array, jax.Array] = OP(
         *(codes, scales, words, queries, query_scales, affinity, plan, exact, excluded, spread),
         k=k,
@@ -133,15 +133,15 @@ def _check(
             f"codes has {c} clusters of {s} slots, limit: C * S < 2**31 (slots are int32); split "
             "the index over devices"
         )
-    _match("words", words, (words.shape[0], c, -(-s // 32)), ("R", "C", "ceil(S / 32)"))
-    _match("queries", queries, (b, d), ("B", "D"))
+    check_shape("words", words, (words.shape[0], c, -(-s // 32)), ("R", "C", "ceil(S / 32)"))
+    check_shape("queries", queries, (b, d), ("B", "D"))
     for name, array, shape, axes in (
         ("scales", scales, (c, s), ("C", "S")),
         ("query_scales", query_scales, (b,), ("B",)),
         ("affinity", affinity, (b, c), ("B", "C")),
     ):
         check_array(name, array, jnp.float32, axes)
-        _match(name, array, shape, axes)
+        check_shape(name, array, shape, axes)
     _check_number("probes", probes, 1, c, "the clusters C")
     _check_number("max_probes", max_probes, probes, c, "the clusters C")
     _check_number("k", k, 1, probes * s, f"probes * S = {probes} * {s}")
@@ -160,17 +160,9 @@ def _check_exact(exact: Exact, plan: Plan | None, slots: tuple[int, ...]) -> Non
     ):
         array = getattr(exact, name)
         check_array(f"exact.{name}", array, dtype, axes)
-        _match(f"exact.{name}", array, shape, axes)
+        check_shape(f"exact.{name}", array, shape, axes)
     if exact.terms.shape[0] == 0:
         raise ValueError("exact.terms is empty, limit: one entry or more; pad it")
-
-
-def _match(name: str, array: jax.Array, shape: tuple[int, ...], axes: tuple[str, ...]) -> None:
-    if tuple(array.shape) != shape:
-        raise ValueError(
-            f"{name} has shape {tuple(array.shape)}, must be [{', '.join(axes)}] = {shape}; build "
-            "it for the same index and queries"
-        )
 
 
 def _check_number(name: str, value: Any, low: int, high: int, what: str) -> None:

@@ -11,9 +11,9 @@ constexpr int kWord = 32;        // slots per word of bits
 constexpr int kStackDepth = 8;   // pallas_kernels/bloom_probe/plan.py: STACK_DEPTH
 constexpr int kQueryPadding = 64;  // query codes are followed by zeros up to a multiple of this
 
-// Reads one value, for what that brings: the cache line and the address of its page. CPUs drop
-// prefetches of pages whose address they do not have at hand, which with an index of many megabytes
-// is the rule, and are twice as slow without them.
+// Reads one value, for what that brings: the cache line and the address of its page. A CPU may drop
+// prefetches of pages whose address it does not have at hand (an AMD EPYC does), and with an index
+// of many megabytes those are most.
 template <class T>
 inline void touch(const T* at) {
   static_cast<void>(*static_cast<const volatile T*>(at));

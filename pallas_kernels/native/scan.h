@@ -120,13 +120,16 @@ class Scan {
   // Counts what the filters admit in each of the clusters [begin, end). Some clusters at a time, so
   // that queries that read the same rows find them in the cache.
   void count(int64_t begin, int64_t end) {
-    const std::vector<int64_t> read = bits_.read_by(programs_);
-    const int64_t fit = std::max<int64_t>(1, BitRows::together(read.size()) / search_.W);
-    const int64_t together = count_ == 1 ? end - begin : fit;
+    std::vector<int64_t> read;
+    int64_t together = end - begin;
+    if (count_ > 1) {
+      read = bits_.read_by(programs_);
+      together = std::max<int64_t>(1, BitRows::together(read.size()) / search_.W);
+    }
     std::vector<uint32_t> own;
     for (int64_t c = begin; c < end; c += together) {
       const int64_t clusters = std::min(together, end - c);
-      if (count_ > 1) bits_.bring(read, c * search_.W, clusters * search_.W);
+      bits_.bring(read, c * search_.W, clusters * search_.W);
       if (first_ == 0) {
         kernels_.count_bits(search_.words + c * search_.W, clusters, search_.W,
                             valid(search_.W - 1), counted_.live.get() + c);

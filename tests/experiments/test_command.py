@@ -6,7 +6,7 @@ import dataclasses
 
 import pytest
 
-from experiments.command import start
+from experiments.command import run_command
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,7 +31,7 @@ def test_bad_options_end_with_one_message(
     monkeypatch.delenv("SILVERJAX_DEBUG", raising=False)
     monkeypatch.setattr("sys.argv", ["study", "--share", "2"])
     with pytest.raises(SystemExit) as ended:
-        start(run, Options, "A study.")
+        run_command(run, Options, "A study.")
     assert ended.value.code == 2
     assert capsys.readouterr().err.startswith("error: share=2.0 must be at most 1\n")
 
@@ -40,11 +40,11 @@ def test_debugging_shows_where(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SILVERJAX_DEBUG", "1")
     monkeypatch.setattr("sys.argv", ["study", "--share", "2"])
     with pytest.raises(ValueError, match="at most 1"):
-        start(run, Options, None)
+        run_command(run, Options, None)
 
 
 def test_good_options_run(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.argv", ["study"])
     seen: list[Options] = []
-    start(seen.append, Options, None)
+    run_command(seen.append, Options, None)
     assert seen == [Options()]
