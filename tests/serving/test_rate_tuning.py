@@ -18,17 +18,18 @@ from serving.warm_up import WarmUp
 
 
 class PerBatch(Engine):
-    """5 ms whatever the size: a larger limit carries in proportion."""
+    """20 ms whatever the size, far more than the work: a larger limit carries in proportion."""
 
     def run(self, pieces: Sequence[Piece]) -> Any:
-        time.sleep(0.005)
+        time.sleep(0.02)
         return super().run(pieces)
 
 
 def test_finds_that_larger_batches_carry_more(engine: Engine) -> None:
     slow = PerBatch(engine.snapshot, buckets=(1, 8), like=engine)
     done: list[Measured] = []
-    options = Measuring(target_s=0.1, k=1, seconds=0.2, requests=100, resolution=2.0)
+    # The target is far above what a busy machine adds, so that queues alone miss it.
+    options = Measuring(target_s=0.6, k=1, seconds=0.2, requests=100, resolution=2.0)
 
     async def run() -> Any:
         service = Service(slow)
@@ -39,7 +40,7 @@ def test_finds_that_larger_batches_carry_more(engine: Engine) -> None:
 
     found = asyncio.run(run())
     assert found.batch_limit == 8
-    assert found.rate > 1 / 0.005  # what batches of 1 cannot carry
+    assert found.rate > found.rates.get(1, 0.0)
     assert any(one.met for one in done)
     assert any(not one.met for one in done)
     assert shown(done, options).row_count == 2
