@@ -21,7 +21,6 @@ import jax
 # Each step is worth a fifth of a core's share, and only where both want the same core.
 _DEVICES, BACKGROUND = 5, 10
 _SWITCH_S = 0.001  # Python's own is 5 ms, as long as a batch
-_M_ARENA_MAX, _ARENAS = -8, 2  # as in the C library's malloc.h
 _YOUNG = 20_000  # containers made and not freed; requests free theirs without the collector
 
 
@@ -82,7 +81,6 @@ def start_devices() -> None:
         lower_this_thread(_DEVICES)
         jax.devices()
 
-    _allocate_in_few_arenas()
     starter = threading.Thread(target=start, name="silverjax-devices")
     starter.start()
     starter.join()
@@ -101,15 +99,3 @@ def settle() -> None:
     sys.setswitchinterval(_SWITCH_S)
     with contextlib.suppress(AttributeError, OSError):  # a C library that cannot be told to
         ctypes.CDLL(None).malloc_trim(0)
-
-
-def _allocate_in_few_arenas() -> None:
-    """Keeps swaps from spreading what they load, and then free, over the heaps of many threads.
-
-    The GNU C library gives each thread a heap of its own, and each keeps for later what it held
-    when it held most: a hundred swaps of MovieLens 100K made a process 90 MiB larger, and with
-    two heaps 3 MiB after the first ten. Asking for the memory back after every swap instead stops
-    who allocates meanwhile, for 15 ms.
-    """
-    with contextlib.suppress(AttributeError, OSError):
-        ctypes.CDLL(None).mallopt(_M_ARENA_MAX, _ARENAS)

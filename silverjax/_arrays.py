@@ -7,12 +7,16 @@ TensorStore's own: a zarr array for each leaf, named by its path joined by dots,
 
 from __future__ import annotations
 
+import mmap
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 _METADATA = ".zarray"  # the last part of the key that each array has, and has once
 _TOGETHER = 8  # arrays: for each alone its threads would be woken again
+_LARGE_BYTES = 2**16  # from here on an array gets pages of its own
 _CACHE_BYTES = 10**8  # for the store's directory: without it every array would read that again
 
 
@@ -49,11 +53,33 @@ def load_arrays(folder: Path, *, pause: Callable[[], None]) -> dict[str, Any]:
             ts.open({"driver": "zarr"}, kvstore=store / f"{path}/", context=context, read=True)
             for path in some
         ]
-        arrays = [array.result().read() for array in opened]
-        for path, array in zip(some, arrays):
-            _put(loaded, path.split("."), array.result())
+        small = {}
+        for path, opening in zip(some, opened):
+            array = opening.result()
+            if array.size * array.dtype.numpy_dtype.itemsize < _LARGE_BYTES:
+                small[path] = array.read()
+            else:
+                _put(loaded, path.split("."), _in_own_pages(array))
+                pause()
+        for path, reading in small.items():
+            _put(loaded, path.split("."), reading.result())
         pause()
     return loaded
+
+
+def _in_own_pages(stored: Any) -> np.ndarray:
+    """Reads an array into memory of its own, which goes back to the system when it is freed.
+
+    What `malloc` gets back it keeps for later, in the heap of whichever thread asked: after a
+    hundred versions, one after the other, a process was larger by ten of them.
+    """
+    import tensorstore as ts
+
+    dtype = stored.dtype.numpy_dtype
+    pages = mmap.mmap(-1, stored.size * dtype.itemsize)
+    array = np.frombuffer(pages, dtype).reshape(stored.shape)
+    ts.array(array).write(stored).result()
+    return array
 
 
 def _put(tree: dict[str, Any], path: list[str], value: Any) -> None:

@@ -28,7 +28,6 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 import silverjax
@@ -163,7 +162,7 @@ def load_snapshot(
 
     def on_device(array: np.ndarray) -> jax.Array:
         step()
-        return jnp.asarray(array)
+        return jax.device_put(array, may_alias=True)
 
     try:
         manifest = _durable.verify(folder, pause=pause)
