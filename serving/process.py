@@ -18,22 +18,20 @@ from collections.abc import Callable
 
 import jax
 
-# Each step is worth a fifth of a core's share, and only where both want the same core.
-_DEVICES, BACKGROUND = 5, 10
+_LOWER = 5  # steps, of which each is worth a fifth of a core's share where both want the same core
 _SWITCH_S = 0.001  # Python's own is 5 ms, as long as a batch
 _YOUNG = 20_000  # containers made and not freed; requests free theirs without the collector
 
 
-def lower_this_thread(steps: int) -> None:
-    """Lets others go first, where the system has a priority for each thread: on Linux.
+def lower_this_thread() -> None:
+    """Lets the event loop go first, where the system has a priority for each thread: on Linux.
 
-    A thread of the background that holds the interpreter's lock may so wait for a core while the
-    event loop waits for it, but not for long: without the loop there is no next batch, and the
-    cores are free.
+    For all that compute or load, and for all of them alike: a thread below the others would wait
+    for their cores with the interpreter's lock in hand, and the event loop for the lock.
     """
     if sys.platform == "linux":
         own = os.getpriority(os.PRIO_PROCESS, os.getpid())
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), own + steps)
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), own + _LOWER)
 
 
 class Pace:
@@ -78,7 +76,7 @@ def start_devices() -> None:
     """
 
     def start() -> None:
-        lower_this_thread(_DEVICES)
+        lower_this_thread()
         jax.devices()
 
     starter = threading.Thread(target=start, name="silverjax-devices")

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from serving.engine import BUCKETS, Engine
-from serving.process import BACKGROUND, Pace, lower_this_thread
+from serving.process import Pace, lower_this_thread
 from serving.stats import Stats
 from serving.warm_up import WarmUp
 from silverjax.snapshot import load_snapshot, versions
@@ -79,10 +79,7 @@ class Versions:
         self._newest = _number(versions(root)[-1]) if versions(root) else 0
         self._root = root
         self._one_at_a_time = asyncio.Lock()
-        # Below those that answer: loading wants a tenth of a second of a core that is theirs.
-        self._worker = ThreadPoolExecutor(
-            1, "silverjax-snapshots", initializer=lower_this_thread, initargs=(BACKGROUND,)
-        )
+        self._worker = ThreadPoolExecutor(1, "silverjax-snapshots", initializer=lower_this_thread)
 
     @property
     def previous(self) -> str | None:
