@@ -41,7 +41,14 @@ def load_arrays(folder: Path, *, pause: Callable[[], None]) -> dict[str, Any]:
         return {}
     import tensorstore as ts
 
-    context = ts.Context({"cache_pool": {"total_bytes_limit": _CACHE_BYTES}})
+    one = {"limit": 1}  # thread at a time: every thread that reads keeps memory for the next time
+    context = ts.Context(
+        {
+            "cache_pool": {"total_bytes_limit": _CACHE_BYTES},
+            "data_copy_concurrency": one,
+            "file_io_concurrency": one,
+        }
+    )
     files = {"driver": "file", "path": f"{folder.absolute()}/"}
     store = ts.KvStore.open({"driver": "ocdbt", "base": files}, context=context).result()
     keys = [key.decode().rpartition("/") for key in store.list().result()]
