@@ -11,6 +11,7 @@ from pallas_kernels.bloom_probe.plan import Plan as Plan
 from pallas_kernels.filtered_search.api import Exact as Exact
 from pallas_kernels.filtered_search.api import filtered_search as filtered_search
 from pallas_kernels.gather_dot.api import gather_dot as gather_dot
+from pallas_kernels.gather_sum.api import gather_sum as gather_sum
 from pallas_kernels.int8_search.api import int8_search as int8_search
 from pallas_kernels.report import backend_report as backend_report
 from pallas_kernels.top_k.api import top_k as top_k

@@ -23,6 +23,7 @@ _HANDLERS = (
     "silver_bloom_probe",
     "silver_filtered_search",
     "silver_gather_dot",
+    "silver_gather_sum",
     "silver_int8_search",
     "silver_top_k",
 )

@@ -36,7 +36,7 @@ from silverjax.snapshot_errors import (
     UnknownFormatError,
 )
 
-FORMAT_VERSION = 7
+FORMAT_VERSION = 8
 MANIFEST = "manifest.json"
 SEAL = "manifest.sha256"  # the manifest's own hash, in the format of sha256sum
 _ASIDE = ".publishing"

@@ -6,7 +6,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from silverjax.over_arch import OverArch, small_init
+from silverjax.over_arch import OverArch, numbered, small_init
 from silverjax.pair_signals import HistoryAttention
 from silverjax.towers import UserState
 
@@ -32,25 +32,22 @@ class CrossNetwork(OverArch):
         self.drop = nn.Dropout(cfg.dropout)
         self.head = nn.Dense(self.tasks, kernel_init=small_init)
 
-    def part_widths(self) -> list[int]:
-        """Vector, attention query."""
-        return [self.config.component_dim, self.config.attention_heads * self.config.component_dim]
-
-    def item_parts(self, x: Float[Array, "... width"]) -> tuple[Float[Array, "... _"], ...]:
-        return self.item_vector(x), self.item_query(x)
+    def item_parts(self, x: Float[Array, "... width"]) -> dict[str, Float[Array, "... _"]]:
+        queries = numbered("query", self.item_query(x), self.config.attention_heads)
+        return {"vector": self.item_vector(x), **queries}
 
     def form(
         self,
         user: UserState,
-        parts: list[Float[Array, "b k _"]],
+        parts: dict[str, Float[Array, "b k _"]],
         dot: Float[Array, "n 1 k"],
         *,
         train: bool,
     ) -> Float[Array, "n tasks k"]:
-        item, query = parts
-        left, item = jnp.broadcast_arrays(self.user_vector(user.context)[:, :, None], item[:, None])
+        left = self.user_vector(user.context)[:, :, None]
+        left, item = jnp.broadcast_arrays(left, parts["vector"][:, None])
         left, item = (side.reshape(-1, *side.shape[2:]) for side in (left, item))
-        fits = jnp.concatenate((self.attention(user, query), dot), axis=1).swapaxes(1, 2)
+        fits = jnp.concatenate((self.attention(user, parts), dot), axis=1).swapaxes(1, 2)
         x0 = jnp.concatenate((left, item, left * item, fits), -1)
         x = x0
         for down, up in zip(self.down, self.up, strict=True):

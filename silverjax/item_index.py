@@ -24,12 +24,13 @@ class ItemCache:
 
     Attributes:
         embeddings: Item-tower outputs, by catalogue row.
-        inputs: Item-side inputs of the OverArch, by catalogue row; `None` outside a model.
+        inputs: Item-side inputs of the OverArch, part by part, by catalogue row; `None` outside a
+            model.
         engagement: What users did with the items of late; `None` outside a model.
     """
 
     embeddings: Float[Array, "capacity dim"]
-    inputs: Float[Array, "capacity inputs"] | None = None
+    inputs: dict[str, Float[Array, "capacity _"]] | None = None
     engagement: Engagement | None = None
 
 

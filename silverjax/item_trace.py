@@ -66,14 +66,14 @@ def trace_item(retriever: Retriever, request: Request, rows: Int[Array, "batch"]
     user = retriever.embed_users(request.users)
     found = retriever.candidates(user, request)
     worth = value(jax.nn.sigmoid(retriever.logits(user, request, found)), request.weights)
-    item = dataclasses.replace(found, rows=rows[:, None])
-    probabilities = jax.nn.sigmoid(retriever.logits(user, request, item))
     codes, query_scales, affinity, _ = affinities(index, user.embedding)
     probe = jax.tree.map(jnp.asarray, request.plan.probe)
     cluster, alone = _place(index, rows)
     scores, _ = int8_search(
         index.codes, index.scales, codes, query_scales, cluster[:, None], alone[:, None], k=1
     )
+    item = dataclasses.replace(found, rows=rows[:, None], scores=scores)
+    probabilities = jax.nn.sigmoid(retriever.logits(user, request, item))
     return ItemTrace(
         cluster=cluster,
         affinity=affinity,

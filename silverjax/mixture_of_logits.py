@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from silverjax.over_arch import OverArch, small_init
+from silverjax.over_arch import OverArch, numbered, small_init
 from silverjax.pair_signals import HistoryAttention, PairDense, each_position, inner
 from silverjax.towers import UserState
 
@@ -34,36 +34,31 @@ class MixtureOfLogits(OverArch):
         self.gate = PairDense(self.tasks * components, kernel_init=small_init)
         self.gate_drop = nn.Dropout(cfg.dropout)
 
-    def part_widths(self) -> list[int]:
-        """Components, attention query, gate."""
-        cfg = self.config
-        dim = cfg.component_dim
-        return [cfg.item_components * dim, cfg.attention_heads * dim, cfg.hidden]
-
-    def item_parts(self, x: Float[Array, "... width"]) -> tuple[Float[Array, "... _"], ...]:
-        return self.item_components(x), self.item_query(x), self.item_gate(x)
+    def item_parts(self, x: Float[Array, "... width"]) -> dict[str, Float[Array, "... _"]]:
+        components = numbered("component", self.item_components(x), self.config.item_components)
+        queries = numbered("query", self.item_query(x), self.config.attention_heads)
+        return {**components, **queries, "gate": self.item_gate(x)}
 
     def form(
         self,
         user: UserState,
-        parts: list[Float[Array, "b k _"]],
+        parts: dict[str, Float[Array, "b k _"]],
         dot: Float[Array, "n 1 k"],
         *,
         train: bool,
     ) -> Float[Array, "n tasks k"]:
         del dot
         cfg = self.config
-        right, query, item_gate = parts
         positions = user.context.shape[1]
         left = self.user_components(user.context)
         left = left.reshape(*left.shape[:2], cfg.user_components, cfg.component_dim)
         left = left / cfg.component_dim**0.5
-        pairs = [inner(left, part) for part in jnp.split(right, cfg.item_components, axis=-1)]
-        stacked = jnp.stack(pairs, axis=2).reshape(len(pairs[0]), -1, right.shape[1])
-        components = jnp.concatenate([stacked, self.attention(user, query)], axis=1)
+        pairs = [inner(left, parts[f"component_{i}"]) for i in range(cfg.item_components)]
+        stacked = jnp.stack(pairs, axis=2).reshape(len(pairs[0]), -1, pairs[0].shape[2])
+        components = jnp.concatenate([stacked, self.attention(user, parts)], axis=1)
         hidden = (
             self.pair_gate(components)
-            + each_position(item_gate.swapaxes(1, 2), positions)
+            + each_position(parts["gate"].swapaxes(1, 2), positions)
             + self.user_gate(user.context).reshape(-1, cfg.hidden, 1)
         )
         hidden = self.gate_drop(nn.silu(hidden), deterministic=not train)

@@ -25,11 +25,11 @@ class ItemState:
 
     Attributes:
         embedding: What the search compares, float32 [..., dim].
-        inputs: What OverArch reads, float32 [..., e].
+        inputs: What OverArch reads, part by part, float32 [..., width of the part].
     """
 
     embedding: Float[Array, "... dim"]
-    inputs: Float[Array, "... e"]
+    inputs: dict[str, Float[Array, "... _"]]
 
 
 class Model(nn.Module):
@@ -68,7 +68,21 @@ class Model(nn.Module):
     def score(
         self, user: UserState, item: ItemState, evidence: Evidence, *, train: bool = False
     ) -> Float[Array, "*batch k tasks"]:
-        return self.over_arch(user, item.embedding, item.inputs, evidence, train=train)
+        similarity = jnp.einsum("b...d,bkd->b...k", user.embedding, item.embedding)
+        return self.over_arch(user, similarity, item.inputs, evidence, train=train)
+
+    def score_found(
+        self,
+        user: UserState,
+        similarity: Float[Array, "batch k"],
+        inputs: dict[str, Float[Array, "batch k _"]],
+        evidence: Evidence,
+    ) -> Float[Array, "batch k tasks"]:
+        """Like `score`, with the inner products of a search: no embedding is read again.
+
+        They are of int8 embeddings, which is what training has shown to the OverArch.
+        """
+        return self.over_arch(user, similarity, inputs, evidence)
 
 
 def check_params(model: Model, params: Any, users: Users, items: Items) -> None:

@@ -64,7 +64,8 @@ def index_catalogue(
         totals=room(engagement.totals.T).T,
         first_day=engagement.first_day,
     )
-    cache = ItemCache(room(state.embedding), room(state.inputs), engagement)
+    inputs = {name: room(part) for name, part in state.inputs.items()}
+    cache = ItemCache(room(state.embedding), inputs, engagement)
     return dataclasses.replace(index, cache=cache)
 
 

@@ -7,13 +7,17 @@ and take ten times as long. `n` stands for the positions of all users, [batch * 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from pallas_kernels.gather_dot.api import gather_dot
+from pallas_kernels.gather_sum.api import gather_sum
 from silverjax.engagement import ALIKE, Evidence
+from silverjax.quantize import quantize
 from silverjax.towers import UserState
 
 
@@ -66,23 +70,23 @@ class HistoryAttention(nn.Module):
     def __call__(
         self,
         user: UserState,
-        query: Float[Array, "b k heads_dim"],
+        items: Mapping[str, Float[Array, "b k _"]],
     ) -> Float[Array, "n heads k"]:
-        """`user` with a position axis; `query` is the candidates' part of the cached inputs."""
+        """`user` with a position axis; `items` have a `query_<head>` [b, k, dim] for each head."""
         b, p, recent = user.present.shape
+        k = next(iter(items.values())).shape[1]
         keys = nn.Dense(self.heads * self.dim, name="key")(nn.LayerNorm()(user.recent))
         # An absent item scores 0 and weighs nothing; where all are absent, the result is 0.
         keys = jnp.where(user.present[..., None], keys, 0.0) / self.dim**0.5
         bias = self.param("recency", nn.initializers.zeros_init(), (self.heads, recent))
         present = user.present.reshape(b * p, recent)
-        out = []
+        out = [jnp.zeros((b * p, 0, k))]
         for head in range(self.heads):
             part = slice(head * self.dim, (head + 1) * self.dim)
-            fit = inner(keys[..., part], query[..., part])
+            fit = inner(keys[..., part], items[f"query_{head}"])
             prior = jnp.where(present, bias[head], -1e9)[..., None]
-            out.append(jnp.sum(jax.nn.softmax(fit + prior, axis=1) * fit, axis=1))
-        empty = jnp.zeros((b * p, 0, query.shape[1]))
-        return jnp.stack(out, axis=1) if out else empty
+            out.append(jnp.sum(jax.nn.softmax(fit + prior, axis=1) * fit, axis=1, keepdims=True))
+        return jnp.concatenate(out, axis=1)
 
 
 class EvidenceScore(nn.Module):
@@ -129,15 +133,12 @@ class EvidenceScore(nn.Module):
 
     def _likeness(self, evidence: Evidence) -> Float[Array, "n alike_reaches k"]:
         reaches = jnp.asarray(self.reaches, jnp.float32)
-        lag = evidence.lag[..., None].astype(jnp.float32)  # [b, p, h, 1]
+        lag = evidence.lag[:, :, None].astype(jnp.float32)  # [b, p, 1, h]
         # Sums to 1 over a history without end.
-        weight = jnp.exp(-lag / reaches) * (1.0 - jnp.exp(-1.0 / reaches))
-        weight = jnp.where(lag >= 0, weight, 0.0)
-        history = jnp.maximum(evidence.history, 0)
-        codes = evidence.vectors[history].astype(jnp.float32)
-        codes = codes * evidence.scales[history][..., None]
-        taste = jnp.einsum("bphr,bhcm->bcprm", weight, codes)
-        b, c, p, r, m = taste.shape
-        taste = taste.reshape(b, c, p * r, m)
-        fit = gather_dot(evidence.vectors, evidence.scales, evidence.candidates, taste)
-        return fit.reshape(b, c, p, r, -1).swapaxes(1, 2).reshape(b * p, c * r, -1)
+        falls = (1.0 - jnp.exp(-1.0 / reaches))[:, None]
+        weight = jnp.where(lag >= 0, jnp.exp(-lag / reaches[:, None]) * falls, 0.0)
+        b, p, r, h = weight.shape
+        table = evidence.vectors, evidence.scales
+        taste = gather_sum(*table, evidence.history, weight.reshape(b, p * r, h))
+        fit = gather_dot(*table, evidence.candidates, *quantize(taste))
+        return fit.reshape(b, ALIKE, p, r, -1).swapaxes(1, 2).reshape(b * p, ALIKE * r, -1)

@@ -16,7 +16,7 @@ from silverjax.engagement import Engagement, evidence_of
 from silverjax.filter_plan import FilterPlan
 from silverjax.index_config import SearchConfig
 from silverjax.item_index import ItemIndex
-from silverjax.model import ItemState, Model
+from silverjax.model import Model
 from silverjax.towers import UserState
 from silverjax.value_model import ValueWeights, value
 
@@ -119,22 +119,25 @@ class Retriever(Model):
         self, user: UserState, request: Request, found: Candidates
     ) -> Float[Array, "batch n tasks"]:
         """Stage 6: what the OverArch makes of the candidates."""
-        item, engagement = cached(self.get_variable("index", "items"), found.rows)
+        inputs, engagement = cached(self.get_variable("index", "items"), found.rows)
         windows = self.config.engagement.windows
         evidence = evidence_of(engagement, request.users, found.rows, windows=windows)
-        return self.score(user, item, evidence)
+        similarity = jnp.where(found.rows < 0, 0.0, found.scores)
+        return self.score_found(user, similarity, inputs, evidence)
 
     def _sizes(self, index: ItemIndex) -> SearchConfig:
         return self.config.search.fitted(index.clusters, index.slots_per_cluster)
 
 
-def cached(index: ItemIndex, rows: Int[Array, "batch n"]) -> tuple[ItemState, Engagement]:
-    """What the index keeps of the model's view of these items, and the engagement of all."""
+def cached(
+    index: ItemIndex, rows: Int[Array, "batch n"]
+) -> tuple[dict[str, Float[Array, "batch n _"]], Engagement]:
+    """The OverArch inputs that the index keeps of these items, and the engagement of all."""
     cache = index.cache
     if cache is None or cache.inputs is None or cache.engagement is None:
         raise ValueError("the index holds no OverArch inputs; build it with `index_catalogue`")
     at = jnp.maximum(rows, 0)
-    return ItemState(cache.embeddings[at], cache.inputs[at]), cache.engagement
+    return {name: part[at] for name, part in cache.inputs.items()}, cache.engagement
 
 
 def ranked(

@@ -244,7 +244,7 @@ def _signals(
     (signals,) = told["intermediates"]["over_arch"]["evidence"]["signals"]
     tasks = logits.shape[2]
     same = jnp.repeat(signals.swapaxes(1, 2)[:, :, None], tasks, axis=2)
-    bias = item.inputs[..., -tasks:, None]
+    bias = item.inputs["bias"][..., None]
     return Signals(
         logits=logits,
         columns=jnp.concatenate([same, bias], axis=-1),

@@ -133,7 +133,7 @@ def check_answers(ours: OneFunction, services: Services, truth: Truth) -> dict[s
     for asks in truth.batches:
         answer = ours.answers([asks], in_flight=1)[0]
         state, found = ours.parts(asks)
-        scored = services.scored(asks, state, np.asarray(found.rows))
+        scored = services.scored(asks, state, found)
         there = answer.rows >= 0
         apart = np.abs(np.asarray(answer.scores)[there] - scored["scores"][there])
         worst = max(worst, float(apart.max(initial=0.0)))

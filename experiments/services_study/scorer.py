@@ -21,7 +21,7 @@ from experiments.services_study.study import Study
 from experiments.services_study.tower import users_of
 from pallas_kernels.top_k.api import top_k
 from silverjax.engagement import Engagement, evidence_of
-from silverjax.model import ItemState, Model
+from silverjax.model import Model
 from silverjax.towers import UserState
 from silverjax.value_model import ValueWeights, value
 
@@ -46,12 +46,15 @@ class Scorer:
         def score(own: Any, sent: dict[str, jax.Array]) -> dict[str, jax.Array]:
             rows = sent["rows"]
             at = jnp.maximum(rows, 0)
-            item = ItemState(own["embeddings"][at], own["inputs"][at])
+            inputs = {name: part[at] for name, part in own["inputs"].items()}
+            similarity = jnp.where(rows < 0, 0.0, sent["similarity"])
             windows = config.engagement.windows
             evidence = evidence_of(own["engagement"], users_of(sent), rows, windows=windows)  # type: ignore[arg-type]
             state = UserState(**{name: sent[name] for name in STATE})
             params = {"params": own["params"]}
-            logits: Any = model.apply(params, state, item, evidence, method="score")
+            logits: Any = model.apply(
+                params, state, similarity, inputs, evidence, method="score_found"
+            )
             probabilities = jax.nn.sigmoid(logits)
             weights = ValueWeights(sent["weights"], jnp.zeros_like(sent["weights"]))
             values = jnp.where(rows < 0, -jnp.inf, value(probabilities, weights))

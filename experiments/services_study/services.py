@@ -19,6 +19,7 @@ from experiments.services_study.requests import Ask, Batch, form
 from experiments.services_study.scorer import STATE
 from experiments.services_study.service import OPTIONS, call
 from experiments.services_study.study import Study
+from silverjax.ann_search import Candidates
 
 SERVICES = ("tower", "neighbours", "scorer")
 _GRACE = 10.0  # seconds for a service to end by itself
@@ -85,10 +86,13 @@ class Services:
         self.answers(batches, in_flight=1)
         return {name: 1e3 * float(np.median(each)) for name, each in self._seconds.items()}
 
-    def scored(self, asks: Sequence[Ask], state: object, rows: np.ndarray) -> dict[str, np.ndarray]:
+    def scored(
+        self, asks: Sequence[Ask], state: object, found: Candidates
+    ) -> dict[str, np.ndarray]:
         """What the scorer makes of given candidates."""
         sent = {name: np.asarray(getattr(state, name)) for name in STATE}
-        arrays = form(asks, self._study).arrays | sent | {"rows": rows}
+        sent |= {"rows": np.asarray(found.rows), "similarity": np.asarray(found.scores)}
+        arrays = form(asks, self._study).arrays | sent
         return self._runner.run(call(self._channels["scorer"], "score", arrays))
 
     async def _stream(
@@ -113,7 +117,7 @@ class Services:
         times.append(time.perf_counter())
         found = await self._searched(batch, state["embedding"])
         times.append(time.perf_counter())
-        arrays = batch.arrays | state | {"rows": found["rows"]}
+        arrays = batch.arrays | state | {"rows": found["rows"], "similarity": found["scores"]}
         answer = await call(self._channels["scorer"], "score", arrays)
         times.append(time.perf_counter())
         for name, took in zip(SERVICES, np.diff(times).tolist()):

@@ -27,8 +27,9 @@ def save_all(
     save(folder / "neighbours", {"embeddings": cache.embeddings, **catalogue.columns})
     over_arch = {n: a for n, a in flat.items() if n.startswith("over_arch/")}
     engagement = {f"engagement/{n}": a for n, a in vars(cache.engagement).items()}
-    own = {"embeddings": cache.embeddings, "inputs": cache.inputs, **engagement}
-    save(folder / "scorer", {**{f"params/{n}": a for n, a in over_arch.items()}, **own})
+    inputs = {f"inputs/{n}": a for n, a in cache.inputs.items()}
+    params = {f"params/{n}": a for n, a in over_arch.items()}
+    save(folder / "scorer", {**params, **inputs, **engagement})
 
 
 def save(folder: pathlib.Path, arrays: Mapping[str, Any]) -> None:

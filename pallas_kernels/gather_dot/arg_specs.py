@@ -28,16 +28,17 @@ class Spec:
             jnp.asarray(rng.integers(-127, 128, (n, g, self.dim), np.int8)),
             jnp.asarray(rng.random((n, g), np.float32)),
             jnp.asarray(rng.integers(-1, n + 1, (b, self.rows)).astype(np.int32)),
-            jnp.asarray(rng.standard_normal((b, g, self.vectors, self.dim), np.float32)),
+            jnp.asarray(rng.integers(-127, 128, (b, g, self.vectors, self.dim), np.int8)),
+            jnp.asarray(rng.random((b, g, self.vectors), np.float32)),
         )
 
 
 SMALL = {
     "one_of_all": Spec(table=1, groups=1, dim=1, batch=1, vectors=1, rows=1),
     "odd": Spec(table=37, groups=3, dim=21, batch=3, vectors=2, rows=19),
-    "a_request": Spec(table=500, groups=3, dim=128, batch=2, vectors=1, rows=256),
+    "a_request": Spec(table=500, groups=3, dim=128, batch=2, vectors=4, rows=256),
     "training": Spec(table=200, groups=3, dim=32, batch=4, vectors=8, rows=104),
     "no_rows": Spec(table=5, groups=2, dim=8, batch=2, vectors=1, rows=0),
 }
 # The candidates of a batch of requests among a million items.
-SERVING = Spec(table=1_000_000, groups=3, dim=128, batch=64, vectors=1, rows=256)
+SERVING = Spec(table=1_000_000, groups=3, dim=128, batch=64, vectors=4, rows=256)

@@ -1,17 +1,19 @@
 // `gather_dot` for the CPU: a batch is cut into runs of rows, which threads take in turn.
 #include "native/ffi.h"
+#include "native/gather.h"
 
 namespace silver {
 namespace {
 
-// Rows of a task: enough that asking for them ahead pays.
-constexpr int64_t kRowsPerTask = 128;
+// Rows of a task: enough that asking for them ahead pays, and that the vectors are made ready once.
+constexpr int64_t kRowsPerTask = 256;
 // Codes worth waking another thread for.
-constexpr int64_t kCodesPerThread = 1 << 18;
+constexpr int64_t kCodesPerThread = 1 << 20;
 
 ffi::Error gather_dot(ffi::ThreadPool pool, Array<ffi::S8, 3> codes, Array<ffi::F32, 2> scales,
-                      Array<ffi::S32, 2> rows, Array<ffi::F32, 4> vectors,
-                      std::string_view instructions, Out<ffi::F32, 4> out) {
+                      Array<ffi::S32, 2> rows, Array<ffi::S8, 4> vectors,
+                      Array<ffi::F32, 3> vector_scales, std::string_view instructions,
+                      Out<ffi::F32, 4> out) {
   const Kernels* kernels = choose(std::string(instructions).c_str());
   if (!kernels) return no_instructions(instructions);
   const auto sizes = vectors.dimensions();
@@ -20,12 +22,14 @@ ffi::Error gather_dot(ffi::ThreadPool pool, Array<ffi::S8, 3> codes, Array<ffi::
   const CodeTable table{codes.typed_data(), scales.typed_data(), codes.dimensions()[0], G, M};
   const Threads threads = threads_of(pool);
   const int64_t runs = (K + kRowsPerTask - 1) / kRowsPerTask;
-  const int64_t useful = std::clamp<int64_t>(B * K * G * M / kCodesPerThread, 1, threads.count);
+  const int64_t useful =
+      std::clamp<int64_t>(B * K * G * V * M / kCodesPerThread, 1, threads.count);
   parallel_for({useful, threads.schedule}, B * runs, [&](int64_t task) {
     const int64_t b = task / runs, first = task % runs * kRowsPerTask;
-    kernels->gather_dot(table, rows.typed_data() + b * K + first,
-                        std::min(kRowsPerTask, K - first), vectors.typed_data() + b * G * V * M, V,
-                        out->typed_data() + b * G * V * K + first, K);
+    const Codes ready(vectors.typed_data() + b * G * V * M, G * V, M);
+    gather_dots(*kernels, table, rows.typed_data() + b * K + first,
+                std::min(kRowsPerTask, K - first), ready, vector_scales.typed_data() + b * G * V, V,
+                out->typed_data() + b * G * V * K + first, K);
   });
   return ffi::Error::Success();
 }
@@ -38,7 +42,8 @@ SILVER_HANDLER(silver_gather_dot, gather_dot,
                    .Arg<Array<ffi::S8, 3>>()    // codes
                    .Arg<Array<ffi::F32, 2>>()   // scales
                    .Arg<Array<ffi::S32, 2>>()   // rows
-                   .Arg<Array<ffi::F32, 4>>()   // vectors
+                   .Arg<Array<ffi::S8, 4>>()    // vectors
+                   .Arg<Array<ffi::F32, 3>>()   // vector_scales
                    .Attr<std::string_view>("instructions")
                    .Ret<Array<ffi::F32, 4>>());  // out
 

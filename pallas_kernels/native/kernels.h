@@ -72,10 +72,10 @@ struct Kernels {
   void (*score)(const Rows& rows, const float* scales, Job* jobs, int count, uint8_t* scratch,
                 float* scores);
 
-  // The same for the one job, of `count` (1 to 32) slots anywhere: scores[i] is that of slots[i],
-  // bit i of the mask and of what passed stands for it.
+  // The same of `rows` (1 to 32) slots anywhere: scores[j * 32 + i] is that of slots[i], bit i of
+  // the mask and of what passed stands for it.
   void (*score_picked)(const int8_t* codes, int64_t dim, const float* scales,
-                       const uint32_t* slots, int count, Job* job, float* scores);
+                       const uint32_t* slots, int rows, Job* jobs, int count, float* scores);
 
   // Appends the scores of the slots that passed, and their keys; writes up to 48 entries.
   void (*append)(const float* slot_scores, uint32_t passed, uint32_t first_key, float* scores,
@@ -115,10 +115,10 @@ struct Kernels {
   void (*reach)(const float* means, const float* radii, int64_t count, float along,
                 float deviations, float* reached, float* spread);
 
-  // out[(g * count_v + v) * stride + i] = (code g of row rows[i] . vectors[g, v]) * its scale, and 0
-  // for rows outside the table; `vectors` is [groups, count_v, dim].
-  void (*gather_dot)(const CodeTable& table, const int32_t* rows, int64_t count,
-                     const float* vectors, int64_t count_v, float* out, int64_t stride);
+  // out[g, v] = sum over i of weights[v, i] * (code g of row rows[i] * its scale), in their order;
+  // rows outside the table add nothing. `out` is [groups, count_v, dim], `room` [count, dim].
+  void (*gather_sum)(const CodeTable& table, const int32_t* rows, int64_t count,
+                     const float* weights, int64_t count_v, float* room, float* out);
 };
 
 extern const Kernels kPortable;

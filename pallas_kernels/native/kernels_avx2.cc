@@ -114,15 +114,11 @@ void score(const Rows& rows, const float* scales, Job* jobs, int count, uint8_t*
   }
 }
 
-void score_picked(const int8_t* codes, int64_t dim, const float* scales, const uint32_t* slots,
-                  int count, Job* job, float* scores) {
-  alignas(32) int32_t dots[kWord] = {};
-  float own[kWord];
-  const int16_t* query = job->query->wide;
-  for (int i = 0; i < count; ++i) {
-    const int64_t slot = slots[i];
-    const int8_t* row = codes + slot * dim;
-    own[i] = scales[slot];
+// Inner products of a query with rows that lie anywhere.
+void dots_of(const int8_t* codes, int64_t dim, const uint32_t* slots, int rows,
+             const int16_t* query, int32_t* dots) {
+  for (int i = 0; i < rows; ++i) {
+    const int8_t* row = codes + slots[i] * dim;
     __m256i sum = _mm256_setzero_si256();
     int64_t d = 0;
     for (; d + 16 <= dim; d += 16) {
@@ -134,29 +130,17 @@ void score_picked(const int8_t* codes, int64_t dim, const float* scales, const u
     for (; d < dim; ++d) rest += static_cast<uint32_t>(row[d] * query[d]);
     dots[i] = static_cast<int32_t>(rest);
   }
-  finish(dots, own, job, scores);
 }
 
-float float_dot(const int8_t* code, const float* vector, int64_t dim) {
-  __m256 low = _mm256_setzero_ps(), high = low;
-  int64_t d = 0;
-  for (; d + kLanes <= dim; d += kLanes) {
-    const __m128i bytes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(code + d));
-    const __m256 a = _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(bytes));
-    const __m256 b = _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_unpackhi_epi64(bytes, bytes)));
-    low = _mm256_add_ps(low, _mm256_mul_ps(a, _mm256_loadu_ps(vector + d)));
-    high = _mm256_add_ps(high, _mm256_mul_ps(b, _mm256_loadu_ps(vector + d + kLanes / 2)));
+void score_picked(const int8_t* codes, int64_t dim, const float* scales, const uint32_t* slots,
+                  int rows, Job* jobs, int count, float* scores) {
+  float own[kWord] = {};
+  for (int i = 0; i < rows; ++i) own[i] = scales[slots[i]];
+  for (int j = 0; j < count; ++j) {
+    alignas(32) int32_t dots[kWord] = {};
+    dots_of(codes, dim, slots, rows, jobs[j].query->wide, dots);
+    finish(dots, own, jobs + j, scores + j * kWord);
   }
-  if (d < dim) {
-    float lane[kLanes];
-    _mm256_storeu_ps(lane, low);
-    _mm256_storeu_ps(lane + kLanes / 2, high);
-    return total_of(lane, code + d, vector + d, dim - d);
-  }
-  const __m256 eight = _mm256_add_ps(low, high);
-  __m128 four = _mm_add_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps(eight, 1));
-  four = _mm_add_ps(four, _mm_movehl_ps(four, four));
-  return _mm_cvtss_f32(_mm_add_ss(four, _mm_movehdup_ps(four)));
 }
 
 }  // namespace
@@ -164,7 +148,7 @@ float float_dot(const int8_t* code, const float* vector, int64_t dim) {
 const Kernels kAvx2 = {
     "avx2", scratch_bytes, score,     score_picked,       append,          append_values,
     split,    compact,       rank_sort, evaluate<Register>, count_bits, expect,
-    reach,    gather_dot<float_dot>,
+    reach,    gather_sum,
 };
 
 }  // namespace silver

@@ -234,34 +234,45 @@ void score(const Rows& rows, const float* scales, Job* jobs, int count, uint8_t*
   }
 }
 
-// Sums of 16 rows that lie anywhere.
+// Adds 64 dimensions of 16 rows that lie anywhere to their sums.
+template <bool kAllDims>
+inline void add_picked(__m512i* sum, const int8_t* const* rows, int64_t d, __mmask64 wanted,
+                       __m512i query) {
+#pragma GCC unroll 16
+  for (int r = 0; r < kHalf; ++r) {
+    sum[r] = _mm512_dpbusd_epi32(sum[r], offset_codes<kAllDims>(rows[r] + d, wanted), query);
+  }
+}
+
 inline __m512i sums_of(const int8_t* const* rows, int64_t dim, const QueryCodes& query) {
   __m512i sum[kHalf];
 #pragma GCC unroll 16
   for (int r = 0; r < kHalf; ++r) sum[r] = _mm512_setzero_si512();
-  for (int64_t d = 0; d < dim; d += kChunk) {
-    const __m512i q = _mm512_loadu_si512(query.codes + d);
-    const __mmask64 wanted = chunk_mask(dim - d);
-#pragma GCC unroll 16
-    for (int r = 0; r < kHalf; ++r) {
-      sum[r] = _mm512_dpbusd_epi32(sum[r], offset_codes<false>(rows[r] + d, wanted), q);
-    }
+  int64_t d = 0;
+  for (; d + kChunk <= dim; d += kChunk) {
+    add_picked<true>(sum, rows, d, 0, _mm512_loadu_si512(query.codes + d));
+  }
+  if (d < dim) {
+    add_picked<false>(sum, rows, d, chunk_mask(dim - d), _mm512_loadu_si512(query.codes + d));
   }
   return _mm512_add_epi32(totals(sum), _mm512_set1_epi32(query.correction));
 }
 
 void score_picked(const int8_t* codes, int64_t dim, const float* scales, const uint32_t* slots,
-                  int count, Job* job, float* scores) {
-  const int8_t* rows[kWord];
+                  int rows, Job* jobs, int count, float* scores) {
+  const int8_t* at[kWord];
   float own[kWord];
   for (int i = 0; i < kWord; ++i) {  // past the end the last again
-    const int64_t slot = slots[i < count ? i : count - 1];
-    rows[i] = codes + slot * dim;
+    const int64_t slot = slots[i < rows ? i : rows - 1];
+    at[i] = codes + slot * dim;
     own[i] = scales[slot];
   }
-  const __m512i low = sums_of(rows, dim, *job->query);
-  const __m512i high = count > kHalf ? sums_of(rows + kHalf, dim, *job->query) : low;
-  finish(low, high, Scales(own, kWord), job, scores);
+  const Scales both(own, kWord);
+  for (int j = 0; j < count; ++j) {
+    const __m512i low = sums_of(at, dim, *jobs[j].query);
+    const __m512i high = rows > kHalf ? sums_of(at + kHalf, dim, *jobs[j].query) : low;
+    finish(low, high, both, jobs + j, scores + j * kWord);
+  }
 }
 
 // The chosen lanes of a register go to the front of one that is stored whole: a compressing store
@@ -320,31 +331,12 @@ int64_t compact(float* scores, uint32_t* keys, int64_t count, int32_t least) {
   return kept;
 }
 
-float float_dot(const int8_t* code, const float* vector, int64_t dim) {
-  __m512 sum = _mm512_setzero_ps();
-  int64_t d = 0;
-  for (; d + kLanes <= dim; d += kLanes) {
-    const __m128i bytes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(code + d));
-    const __m512 floats = _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(bytes));
-    sum = _mm512_add_ps(sum, _mm512_mul_ps(floats, _mm512_loadu_ps(vector + d)));
-  }
-  if (d < dim) {
-    float lane[kLanes];
-    _mm512_storeu_ps(lane, sum);
-    return total_of(lane, code + d, vector + d, dim - d);
-  }
-  const __m256 eight = _mm256_add_ps(_mm512_castps512_ps256(sum), _mm512_extractf32x8_ps(sum, 1));
-  __m128 four = _mm_add_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps(eight, 1));
-  four = _mm_add_ps(four, _mm_movehl_ps(four, four));
-  return _mm_cvtss_f32(_mm_add_ss(four, _mm_movehdup_ps(four)));
-}
-
 }  // namespace
 
 const Kernels kAvx512 = {
     "avx512", scratch_bytes, score,     score_picked,       append,          append_values,
     split,    compact,       rank_sort, evaluate<Register>, count_bits, expect,
-    reach,    gather_dot<float_dot>,
+    reach,    gather_sum,
 };
 
 }  // namespace silver

@@ -197,46 +197,31 @@ void reach(const float* means, const float* radii, int64_t count, float along, f
   }
 }
 
-// An inner product of codes and floats is summed in so many lanes, which are then halved until one
-// is left. Every instruction set adds in this order, and multiplies and adds in two steps, so all
-// give the same bits.
-constexpr int kLanes = 16;
-
-// Adds the `count` (at most kLanes) products that are left over, and all lanes to one.
-inline float total_of(float* lane, const int8_t* code, const float* vector, int64_t count) {
-  for (int64_t l = 0; l < count; ++l) lane[l] += static_cast<float>(code[l]) * vector[l];
-  for (int half = kLanes / 2; half; half /= 2) {
-    for (int l = 0; l < half; ++l) lane[l] += lane[l + half];
-  }
-  return lane[0];
-}
-
-template <float (*dot)(const int8_t* code, const float* vector, int64_t dim)>
-void gather_dot(const CodeTable& table, const int32_t* rows, int64_t count, const float* vectors,
-                int64_t count_v, float* out, int64_t stride) {
-  // A row is far from the one before it: this many are asked for ahead.
-  constexpr int64_t kRowsAhead = 8, kBytes = 64;
-  const int64_t width = table.groups * table.dim;
-  const auto known = [&](int64_t i) { return rows[i] >= 0 && rows[i] < table.rows; };
-  for (int64_t i = -kRowsAhead; i < count; ++i) {
-    if (i + kRowsAhead < count && known(i + kRowsAhead)) {
-      const int64_t row = rows[i + kRowsAhead];
-      for (int64_t d = 0; d < width; d += kBytes) {
-        __builtin_prefetch(table.codes + row * width + d);
+void gather_sum(const CodeTable& table, const int32_t* rows, int64_t count, const float* weights,
+                int64_t count_v, float* room, float* out) {
+  constexpr int64_t kLanes = 64;  // sums that stay in registers
+  const int64_t dim = table.dim;
+  for (int64_t g = 0; g < table.groups; ++g) {
+    for (int64_t i = 0; i < count; ++i) {
+      const bool known = rows[i] >= 0 && rows[i] < table.rows;
+      const int64_t at = (known ? rows[i] : 0) * table.groups + g;
+      const int8_t* codes = table.codes + at * dim;
+      const float scale = known ? table.scales[at] : 0;
+      for (int64_t d = 0; d < dim; ++d) room[i * dim + d] = static_cast<float>(codes[d]) * scale;
+    }
+    for (int64_t v = 0; v < count_v; ++v, out += dim) {
+      int64_t d = 0;
+      for (; d + kLanes <= dim; d += kLanes) {
+        float lane[kLanes] = {};
+        for (int64_t i = 0; i < count; ++i) {
+          const float weight = weights[v * count + i];
+          for (int64_t l = 0; l < kLanes; ++l) lane[l] += weight * room[i * dim + d + l];
+        }
+        for (int64_t l = 0; l < kLanes; ++l) out[d + l] = lane[l];
       }
-      __builtin_prefetch(table.scales + row * table.groups);
-    }
-    if (i < 0) continue;
-    if (!known(i)) {
-      for (int64_t v = 0; v < table.groups * count_v; ++v) out[v * stride + i] = 0;
-      continue;
-    }
-    for (int64_t g = 0; g < table.groups; ++g) {
-      const int64_t at = rows[i] * table.groups + g;
-      for (int64_t v = g * count_v; v < (g + 1) * count_v; ++v) {
-        out[v * stride + i] =
-            dot(table.codes + at * table.dim, vectors + v * table.dim, table.dim) *
-            table.scales[at];
+      for (; d < dim; ++d) {
+        out[d] = 0;
+        for (int64_t i = 0; i < count; ++i) out[d] += weights[v * count + i] * room[i * dim + d];
       }
     }
   }

@@ -26,13 +26,15 @@ int32_t dot(const int8_t* row, const int16_t* query, int64_t dim) {
 }
 
 void score_picked(const int8_t* codes, int64_t dim, const float* scales, const uint32_t* slots,
-                  int count, Job* job, float* scores) {
-  job->passed = 0;
-  for (int i = 0; i < count; ++i) {
-    const int64_t slot = slots[i];
-    const int32_t sum = dot(codes + slot * dim, job->query->wide, dim);
-    scores[i] = score_of(sum, scales[slot], job->scale);
-    job->passed |= static_cast<uint32_t>(scores[i] >= job->threshold) << i;
+                  int rows, Job* jobs, int count, float* scores) {
+  for (Job* job = jobs; job < jobs + count; ++job, scores += kWord) {
+    job->passed = 0;
+    for (int i = 0; i < rows; ++i) {
+      const int64_t slot = slots[i];
+      const int32_t sum = dot(codes + slot * dim, job->query->wide, dim);
+      scores[i] = score_of(sum, scales[slot], job->scale);
+      job->passed |= static_cast<uint32_t>(scores[i] >= job->threshold) << i;
+    }
   }
 }
 
@@ -50,21 +52,12 @@ void score(const Rows& rows, const float* scales, Job* jobs, int count, uint8_t*
   }
 }
 
-float float_dot(const int8_t* code, const float* vector, int64_t dim) {
-  float lane[kLanes] = {};
-  int64_t d = 0;
-  for (; d + kLanes <= dim; d += kLanes) {
-    for (int l = 0; l < kLanes; ++l) lane[l] += static_cast<float>(code[d + l]) * vector[d + l];
-  }
-  return total_of(lane, code + d, vector + d, dim - d);
-}
-
 }  // namespace
 
 const Kernels kPortable = {
     "portable", scratch_bytes, score,     score_picked,       append,          append_values,
     split,    compact,       rank_sort, evaluate<Register>, count_bits, expect,
-    reach,    gather_dot<float_dot>,
+    reach,    gather_sum,
 };
 
 }  // namespace silver

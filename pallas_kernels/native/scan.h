@@ -415,7 +415,7 @@ class Scan {
       const uint32_t all = ~0u >> (kWord - count);
       Job job{&codes_[q], search_.query_scales[first_ + q], collector.threshold, all, 0};
       kernels_.score_picked(search_.codes, search_.D, search_.scales, picked.slots + from, count,
-                            &job, scores);
+                            &job, 1, scores);
       const int64_t before = collector.count();
       for (; job.passed; job.passed &= job.passed - 1) {
         const int i = __builtin_ctz(job.passed);

@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "native/collector.h"
+#include "native/gather.h"
 #include "native/search.h"
 
 namespace silver {
@@ -315,28 +316,41 @@ void check_top(Random& random, const Kernels& kernels, int round) {
 
 // Eighths are added without rounding, in whichever order.
 void check_gather(Random& random, const Kernels& kernels, int round) {
-  const int64_t rows = draw(random, 1, 30), groups = draw(random, 1, 4), dim = draw(random, 1, 80);
-  const int64_t count = draw(random, 1, 40), vectors = draw(random, 1, 5);
+  const int64_t rows = draw(random, 1, 30), groups = draw(random, 1, 4), dim = draw(random, 1, 150);
+  const int64_t count = draw(random, 1, 100), vectors = draw(random, 1, 5);
   const int64_t stride = count + draw(random, 0, 3);
   const auto codes = array<int8_t>(rows * groups * dim, [&] { return draw(random, -127, 127); });
   const auto scales = array<float>(rows * groups, [&] { return draw(random, 0, 8) / 4.0f; });
   const auto wanted = array<int32_t>(count, [&] { return draw(random, -2, rows + 1); });
   const auto vector =
-      array<float>(groups * vectors * dim, [&] { return draw(random, -50, 50) / 8.0f; });
+      array<int8_t>(groups * vectors * dim, [&] { return draw(random, -127, 127); });
+  const auto own = array<float>(groups * vectors, [&] { return draw(random, 0, 8) / 4.0f; });
+  const auto weights = array<float>(vectors * count, [&] { return draw(random, -8, 8) / 4.0f; });
+  const CodeTable table{codes.get(), scales.get(), rows, groups, dim};
   // The last row ends where the array does, not with its stride.
   const int64_t size = (groups * vectors - 1) * stride + count;
   const auto out = array<float>(size, [] { return kNone; });
-  kernels.gather_dot({codes.get(), scales.get(), rows, groups, dim}, wanted.get(), count,
-                     vector.get(), vectors, out.get(), stride);
+  const Codes ready(vector.get(), groups * vectors, dim);
+  gather_dots(kernels, table, wanted.get(), count, ready, own.get(), vectors, out.get(), stride);
+  const auto sums = array<float>(groups * vectors * dim, [] { return kNone; });
+  const auto room = array<float>(count * dim, [] { return kNone; });
+  kernels.gather_sum(table, wanted.get(), count, weights.get(), vectors, room.get(), sums.get());
   for (int64_t v = 0; v < groups * vectors; ++v) {
+    std::vector<float> right_sums(dim);
     for (int64_t i = 0; i < count; ++i) {
       float right = 0;
       if (wanted[i] >= 0 && wanted[i] < rows) {
         const int64_t at = wanted[i] * groups + v / vectors;
-        for (int64_t d = 0; d < dim; ++d) right += codes[at * dim + d] * vector[v * dim + d];
-        right *= scales[at];
+        for (int64_t d = 0; d < dim; ++d) {
+          right += static_cast<float>(codes[at * dim + d] * vector[v * dim + d]);
+          right_sums[d] += weights[v % vectors * count + i] * codes[at * dim + d] * scales[at];
+        }
+        right *= scales[at] * own[v];
       }
       expect(out[v * stride + i] == right, "product of a gathered row", kernels, round);
+    }
+    for (int64_t d = 0; d < dim; ++d) {
+      expect(sums[v * dim + d] == right_sums[d], "sum of gathered rows", kernels, round);
     }
   }
 }

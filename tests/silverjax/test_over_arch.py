@@ -12,7 +12,7 @@ import pytest
 
 from silverjax.config import OverArchConfig
 from silverjax.engagement import Evidence, evidence_of
-from silverjax.model import ItemState, Model
+from silverjax.model import Model
 from silverjax.towers import state_at
 from tests.silverjax.models import BATCH, CONFIG, SCHEMA, item_features, make_engagement, some_users
 
@@ -56,10 +56,20 @@ def test_one_logit_per_task(both: Any) -> None:
     assert np.isfinite(np.asarray(logits)).all()
 
 
-def test_item_side_is_one_flat_vector(both: Any) -> None:
+def test_item_side_is_one_table_a_part(both: Any) -> None:
     _, item = states(both)
-    assert item.inputs.ndim == 3
-    assert item.inputs.shape[:2] == (BATCH, K)
+    assert {part.shape[:-1] for part in item.inputs.values()} == {(BATCH, K)}
+    assert item.inputs["bias"].shape[-1] == len(SCHEMA.tasks)
+
+
+def test_the_inner_products_of_a_search_do_as_well_as_embeddings(both: Any) -> None:
+    model, variables = both
+    user, item = states(both)
+    found = jnp.einsum("bd,bkd->bk", user.embedding, item.embedding)
+    got = model.apply(variables, user, found, item.inputs, evidence(), method="score_found")
+    np.testing.assert_allclose(got, score(both, user, item), rtol=1e-6, atol=1e-6)
+    other = model.apply(variables, user, found + 1, item.inputs, evidence(), method="score_found")
+    assert (np.asarray(other) != np.asarray(got)).all()
 
 
 def test_candidates_are_scored_each_by_itself(both: Any) -> None:
@@ -127,9 +137,7 @@ def test_every_parameter_gets_a_gradient(both: Any) -> None:
 def test_item_state_alone_suffices(both: Any) -> None:
     """Scoring reads the cached arrays only: cached copies give the same bits."""
     user, item = states(both)
-    cached = ItemState(
-        jnp.asarray(np.asarray(item.embedding)), jnp.asarray(np.asarray(item.inputs))
-    )
+    cached = jax.tree.map(lambda column: jnp.asarray(np.asarray(column)), item)
     np.testing.assert_array_equal(score(both, user, cached), score(both, user, item))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -16,6 +17,7 @@ from silverjax.filter_plan import compile_filters
 from silverjax.index_config import SearchConfig
 from silverjax.model import Model
 from silverjax.model_index import embed_catalogue, index_catalogue
+from silverjax.quantize import dequantize, quantize
 from silverjax.retriever import Answer, Request, Retriever
 from silverjax.value_model import make_weights, parse_weights, value
 from tests.silverjax.models import (
@@ -57,8 +59,13 @@ def test_equals_scoring_the_whole_catalogue_when_everything_is_probed(variables:
     asked = request(variables)
     found = answer(variables, asked, dataclasses.replace(CONFIG, search=everything))
     model, items = Model(SCHEMA, CONFIG), item_features()[0]
-    state = embed_catalogue(model, variables["params"], items)
-    user = model.apply({"params": variables["params"]}, asked.users, method="embed_users")
+    state: Any = embed_catalogue(model, variables["params"], items)
+    user: Any = model.apply({"params": variables["params"]}, asked.users, method="embed_users")
+    # The search compares int8 embeddings, and OverArch takes its word, as it did in training.
+    user, state = (
+        dataclasses.replace(side, embedding=dequantize(*quantize(side.embedding)))
+        for side in (user, state)
+    )
     every = jax.tree.map(lambda c: jnp.broadcast_to(c, (BATCH, *c.shape)), state)
     rows = jnp.broadcast_to(jnp.arange(ITEMS), (BATCH, ITEMS))
     windows = CONFIG.engagement.windows

@@ -11,8 +11,10 @@ import pytest
 from silverjax import RetrieverConfig, SearchConfig
 from silverjax.batch import take_items
 from silverjax.config import OverArchConfig, TowerConfig
+from silverjax.engagement import evidence_of, no_engagement
 from silverjax.model import Model
 from silverjax.model_index import index_catalogue
+from silverjax.quantize import dequantize, quantize
 from silverjax.value_model import make_weights
 from training.datasets import Dataset, synthetic
 from training.evaluate import Batch, batches
@@ -89,7 +91,16 @@ def test_rank_by_retriever_sorts_all_candidates_by_value(
 
     every = jnp.broadcast_to(jnp.arange(200), (len(batch.user), 200))
     items = take_items(items_of(dataset), every)
-    logits: Any = model.apply({"params": params}, users_of(dataset, batch), items)
+    users, variables = users_of(dataset, batch), {"params": params}
+    user: Any = model.apply(variables, users, method="embed_users")
+    item: Any = model.apply(variables, items, method="embed_items")
+    user, item = (  # as the search compares them
+        dataclasses.replace(side, embedding=dequantize(*quantize(side.embedding)))
+        for side in (user, item)
+    )
+    nobody = no_engagement(200, CONFIG.engagement)
+    evidence = evidence_of(nobody, users, every, windows=CONFIG.engagement.windows)
+    logits: Any = model.apply(variables, user, item, evidence, method="score")
     values = np.asarray(jax.nn.sigmoid(logits[..., 0]), np.float64)
     for row, seen in zip(range(len(batch.user)), batch.exclude):
         own = values[row].copy()

@@ -1,0 +1,1 @@
+"""Weighted sums of rows of an int8 table."""
