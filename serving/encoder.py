@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import itertools
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -19,6 +18,7 @@ import numpy as np
 
 from pallas_kernels.bloom_probe.api import Plan
 from serving.query import Query
+from silverjax.catalogue import Ragged
 from silverjax.filter_plan import FilterPlan, compile_filters
 from silverjax.item_index import ItemIndex
 from silverjax.retriever import Request
@@ -57,7 +57,7 @@ class Encoder:
     def __init__(self, snapshot: Snapshot, *, largest_k: int, excluded: int) -> None:
         self._catalogue = snapshot.catalogue
         self._largest_k, self._excluded = largest_k, excluded
-        self._seen, self._seen_at = _runs(snapshot.catalogue.seen)
+        self._seen = Ragged.of(snapshot.catalogue.seen)
         # Functions of arrays, not methods: a table that knew its encoder would be a cycle, and keep
         # a replaced snapshot in memory until the garbage collector comes.
         filters = functools.partial(_compiled, snapshot.variables["index"]["items"])
@@ -137,17 +137,18 @@ class Encoder:
         for at, items in named.items():
             out[at, : len(items)] = items
             room[at] -= len(items)
-        if not len(self._seen):
+        seen, begins = self._seen.flat, self._seen.at
+        if not len(seen):
             return out
         user = np.maximum(users, 0)
-        stop = self._seen_at[user + 1]
-        count = np.where(exclude_seen & (users >= 0), stop - self._seen_at[user], 0)
+        stop = begins[user + 1]
+        count = np.where(exclude_seen & (users >= 0), stop - begins[user], 0)
         # The most recent ones, if a user has seen more than there is room for.
         count = np.minimum(count, room)
         row = np.repeat(np.arange(len(users)), count)
         place = np.arange(len(row)) - np.repeat(np.cumsum(count) - count, count)
         column = (self._excluded - room)[row] + place
-        out[row, column] = self._seen[(stop - count)[row] + place]
+        out[row, column] = seen[(stop - count)[row] + place]
         return out
 
 
@@ -212,11 +213,3 @@ def _records(columns: dict[str, Any]) -> np.ndarray:
     for name, array in arrays.items():
         records[name] = array
     return records
-
-
-def _runs(lists: Sequence[Sequence[int]]) -> tuple[np.ndarray, np.ndarray]:
-    """Lists one behind the other, and where each begins (and the last ends)."""
-    at = np.zeros(len(lists) + 1, np.int64)
-    np.cumsum([len(one) for one in lists], out=at[1:])
-    flat = np.fromiter(itertools.chain.from_iterable(lists), np.int32, count=int(at[-1]))
-    return flat, at

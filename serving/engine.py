@@ -170,6 +170,8 @@ class Engine:
                 )
         if self.traces:
             self.trace(self.request([], 1), 0)
+        catalogue = self.snapshot.catalogue
+        catalogue.item_row(catalogue.item_ids[0])  # so that no request waits for the table of ids
 
     def measure(self) -> WarmUp:
         """How long a batch of each size takes; about a second."""

@@ -80,6 +80,7 @@ class Pipeline:
             except Exception as error:
                 job.error = error
             self._running.put((job, answer, started))
+            del job, answer  # a thread that waits must not keep a replaced snapshot in memory
         self._running.put(None)
         self._recompiles.leave_this_thread()
 
@@ -97,4 +98,5 @@ class Pipeline:
             job.busy_s, free_since = now - max(started, free_since), now
             del answer, entry  # must not outlive the job: it holds the device's memory
             self._done(job)
+            del job
         self._recompiles.leave_this_thread()

@@ -7,29 +7,65 @@ which refuses what cannot be answered, lags most when there is most to refuse.
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import gc
 import os
 import sys
 import threading
+import time
+from collections.abc import Callable
 
 import jax
 
-# Each step is worth a fifth of a core's share, and only where both want the same core.
-_DEVICES, BACKGROUND = 5, 10
+_LOWER = 5  # steps, of which each is worth a fifth of a core's share where both want the same core
 _SWITCH_S = 0.001  # Python's own is 5 ms, as long as a batch
 _YOUNG = 20_000  # containers made and not freed; requests free theirs without the collector
 
 
-def lower_this_thread(steps: int) -> None:
-    """Lets others go first, where the system has a priority for each thread: on Linux.
+def lower_this_thread() -> None:
+    """Lets the event loop go first, where the system has a priority for each thread: on Linux.
 
-    A thread of the background that holds the interpreter's lock may so wait for a core while the
-    event loop waits for it, but not for long: without the loop there is no next batch, and the
-    cores are free.
+    For all that compute or load, and for all of them alike: a thread below the others would wait
+    for their cores with the interpreter's lock in hand, and the event loop for the lock.
     """
     if sys.platform == "linux":
         own = os.getpriority(os.PRIO_PROCESS, os.getpid())
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), own + steps)
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), own + _LOWER)
+
+
+class Pace:
+    """Lets a thread of the background work in short turns, and rest between them.
+
+    While it works it has the interpreter's lock, for up to the switch interval each time, and the
+    event loop, the dispatch thread and the reaper wait for it in turn. A swap that is not paced
+    so takes a third of what the service can carry, for as long as it lasts.
+
+    Args:
+        share: Of a core's time.
+        turn_s: Work between two rests, seconds.
+        clock: Seconds that this thread has worked.
+        sleep: Rests for so many seconds.
+    """
+
+    def __init__(
+        self,
+        share: float = 0.1,
+        turn_s: float = 0.0005,
+        *,
+        clock: Callable[[], float] = time.thread_time,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._rest, self._turn_s = 1 / share - 1, turn_s
+        self._clock, self._sleep = clock, sleep
+        self._since = clock()
+
+    def __call__(self) -> None:
+        """Rests, if this turn is over. To be called often, on the thread that made this."""
+        worked = self._clock() - self._since
+        if worked >= self._turn_s:
+            self._sleep(self._rest * worked)
+            self._since = self._clock()
 
 
 def start_devices() -> None:
@@ -40,7 +76,7 @@ def start_devices() -> None:
     """
 
     def start() -> None:
-        lower_this_thread(_DEVICES)
+        lower_this_thread()
         jax.devices()
 
     starter = threading.Thread(target=start, name="silverjax-devices")
@@ -59,3 +95,5 @@ def settle() -> None:
     gc.freeze()
     gc.set_threshold(_YOUNG, 10, 10)
     sys.setswitchinterval(_SWITCH_S)
+    with contextlib.suppress(AttributeError, OSError):  # a C library that cannot be told to
+        ctypes.CDLL(None).malloc_trim(0)

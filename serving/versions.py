@@ -9,8 +9,6 @@ one more is in memory: the one that is being loaded, or the last one, kept for a
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import ctypes
 import logging
 import os
 from collections.abc import Callable, Sequence
@@ -19,7 +17,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from serving.engine import BUCKETS, Engine
-from serving.process import BACKGROUND, lower_this_thread
+from serving.process import Pace, lower_this_thread
 from serving.stats import Stats
 from serving.warm_up import WarmUp
 from silverjax.snapshot import load_snapshot, versions
@@ -81,10 +79,7 @@ class Versions:
         self._newest = _number(versions(root)[-1]) if versions(root) else 0
         self._root = root
         self._one_at_a_time = asyncio.Lock()
-        # Below those that answer: loading wants a tenth of a second of a core that is theirs.
-        self._worker = ThreadPoolExecutor(
-            1, "silverjax-snapshots", initializer=lower_this_thread, initargs=(BACKGROUND,)
-        )
+        self._worker = ThreadPoolExecutor(1, "silverjax-snapshots", initializer=lower_this_thread)
 
     @property
     def previous(self) -> str | None:
@@ -163,9 +158,9 @@ class Versions:
 
     def _built(self, path: Path) -> Engine:
         self._spare = None  # here, since freeing a large catalogue takes its time
-        current = self.engine
+        current, pause = self.engine, Pace()
         engine = Engine(
-            load_snapshot(path),
+            load_snapshot(path, like=current.snapshot, pause=pause),
             buckets=current.buckets,
             k=current.k,
             like=current,
@@ -175,7 +170,6 @@ class Versions:
         # is timed: requests are being answered meanwhile, and should new programs take another
         # time than those before, their own batches say so.
         engine.warm(engine.buckets if engine.compiled else engine.buckets[:1])
-        _give_back_memory()
         return engine
 
     def _put(self, engine: Engine) -> None:
@@ -194,12 +188,3 @@ def _number(version: Path) -> int:
 
 def _refused(name: str, error: Exception) -> str:
     return f"snapshot {name} was refused ({type(error).__name__}); the log says why"
-
-
-def _give_back_memory() -> None:
-    """Hands what loading has freed back to the system, where the C library can be told to.
-
-    Otherwise it keeps it for later: 20 swaps of MovieLens 100K left a process 110 MiB larger.
-    """
-    with contextlib.suppress(AttributeError, OSError):
-        ctypes.CDLL(None).malloc_trim(0)

@@ -23,16 +23,17 @@ import datetime
 import importlib.metadata
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 import silverjax
 from silverjax import _durable, _plain
+from silverjax._arrays import load_arrays, save_arrays
+from silverjax._columns import checked_columns, read_column
 from silverjax.catalogue import Catalogue
 from silverjax.config import RetrieverConfig
 from silverjax.schema import Schema
@@ -93,7 +94,7 @@ def publish(
         ValueError: Something in `variables` would not come back exactly, or the columns of the
             catalogue do not fit one another.
     """
-    columns = _checked_columns(catalogue)
+    columns = checked_columns(catalogue)
     structure, arrays = {}, {}
     encoded = {"items": catalogue.items, "users": catalogue.users}
     for name, tree in {"variables": variables, "catalogue": encoded}.items():
@@ -110,7 +111,7 @@ def publish(
         for name, data in texts.items():
             _durable.write_file(folder / name, data)
         if values:
-            _save_arrays(folder / _ARRAYS, {name: a for name, a in arrays.items() if a})
+            save_arrays(folder / _ARRAYS, {name: a for name, a in arrays.items() if a})
 
     return _durable.write_version(
         Path(root),
@@ -125,11 +126,21 @@ def publish(
     )
 
 
-def load_snapshot(path: str | os.PathLike[str]) -> Snapshot:
+def load_snapshot(
+    path: str | os.PathLike[str],
+    *,
+    like: Snapshot | None = None,
+    pause: Callable[[], None] | None = None,
+) -> Snapshot:
     """Loads one version, given its directory, or the latest of a root. Every file is verified.
 
     What `silverjax tune` chose for the version is applied to its settings. Variables come back
     bit for bit, with their dtypes, shapes and static fields, as JAX arrays on the default device.
+
+    Args:
+        like: A version that is in memory. Columns of the catalogue whose files have the same
+            SHA-256 are shared with it.
+        pause: Called every few hundred microseconds, for who answers requests meanwhile.
 
     Raises:
         NoSnapshotError: Nothing was published there.
@@ -138,22 +149,33 @@ def load_snapshot(path: str | os.PathLike[str]) -> Snapshot:
         SnapshotError: Published with settings that this version does not know.
     """
     folder = _resolve(Path(path))
+    step = pause or _no_pause
 
     def read(name: str) -> Any:
         return json.loads((folder / name).read_bytes())
 
+    def column(name: str) -> Any:
+        file = f"catalogue/{name}.json"
+        if like is not None and like.manifest["files"][file] == manifest["files"][file]:
+            return getattr(like.catalogue, name)
+        return read_column(name, folder / file, pause=step)
+
+    def on_device(array: np.ndarray) -> jax.Array:
+        step()
+        return jax.device_put(array, may_alias=True)
+
     try:
-        manifest = _durable.verify(folder)
+        manifest = _durable.verify(folder, pause=pause)
         tuned = read_tuned(folder)
         structure = read("arrays.json")
-        arrays = _load_arrays(folder / _ARRAYS)
-        columns = {name: read(f"catalogue/{name}.json") for name in _COLUMNS}
+        arrays = load_arrays(folder / _ARRAYS, pause=step)
+        columns = {name: column(name) for name in _COLUMNS}
         encoded = _plain.join(structure["catalogue"], arrays.get("catalogue", {}), leaf=np.asarray)
         return Snapshot(
             version=manifest["version"],
             path=folder,
             variables=_plain.join(
-                structure["variables"], arrays.get("variables", {}), leaf=jnp.asarray
+                structure["variables"], arrays.get("variables", {}), leaf=on_device
             ),
             config=_as_tuned(_plain.config_from_json(RetrieverConfig, read("config.json")), tuned),
             schema=Schema.from_json((folder / "schema.json").read_text()),
@@ -161,7 +183,7 @@ def load_snapshot(path: str | os.PathLike[str]) -> Snapshot:
             manifest=manifest,
             tuned=tuned,
         )
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
+    except (AttributeError, LookupError, TypeError, ValueError) as error:
         raise SnapshotError(
             f"this version of silverjax cannot use {folder}: {error}. "
             "Install the version that published it, or publish again."
@@ -197,60 +219,7 @@ def _resolve(path: Path) -> Path:
     return found[-1]
 
 
-def _checked_columns(catalogue: Catalogue) -> dict[str, Any]:
-    """The readable part of a catalogue as JSON values, one row for each id."""
-    columns: dict[str, Any] = {}
-    for name in ("item_ids", "titles", "user_ids"):
-        given = getattr(catalogue, name)
-        columns[name] = given.tolist() if isinstance(given, np.ndarray) else list(given)
-        if not all(isinstance(value, str) for value in columns[name]):
-            raise ValueError(f"Catalogue.{name} holds values that are not text")
-        if name != "titles" and len(set(columns[name])) != len(columns[name]):
-            raise ValueError(f"Catalogue.{name} names a row twice; ids must differ")
-    columns["attributes"] = {
-        name: [[values] if isinstance(values, str | int) else list(values) for values in column]
-        for name, column in catalogue.attributes.items()
-    }
-    for name, column in {"titles": columns["titles"], **columns["attributes"]}.items():
-        if len(column) != len(columns["item_ids"]):
-            raise ValueError(
-                f"Catalogue: {name} has {len(column)} rows, item_ids {len(columns['item_ids'])}"
-            )
-    columns["seen"] = [[int(row) for row in rows] for rows in catalogue.seen]
-    if columns["seen"] and len(columns["seen"]) != len(columns["user_ids"]):
-        raise ValueError(
-            f"Catalogue: seen has {len(columns['seen'])} rows, user_ids {len(columns['user_ids'])}"
-        )
-    for ids, rows in (("item_ids", catalogue.items), ("user_ids", catalogue.users)):
-        for leaf in jax.tree.leaves(rows):
-            if leaf.shape[:1] != (len(columns[ids]),):
-                raise ValueError(
-                    f"Catalogue: an array of {type(rows).__name__} has shape {leaf.shape}; its "
-                    f"first axis must have {len(columns[ids])} rows, like {ids}"
-                )
-    return columns
-
-
-def _save_arrays(folder: Path, arrays: Any) -> None:
-    with _checkpointer() as checkpointer:
-        checkpointer.save(folder.absolute(), arrays)
-
-
-def _load_arrays(folder: Path) -> Any:
-    if not folder.exists():
-        return {}
-    # They come back as what was saved, NumPy arrays: the devices that published need not exist
-    # here. Asking for the metadata first would leak in a process that loads again and again:
-    # TensorStore's `to_json`, of which it is made, never frees what is nested (0.1.86).
-    with _checkpointer() as checkpointer:
-        return checkpointer.restore(folder.absolute())
-
-
-def _checkpointer() -> Any:
-    import orbax.checkpoint as ocp  # half a second: only who needs it pays
-
-    # Codes and embeddings hardly compress; trying costs more time than writing them.
-    return ocp.PyTreeCheckpointer(use_compression=False)
+def _no_pause() -> None: ...
 
 
 def _versions_of(*packages: str) -> dict[str, str]:

@@ -8,6 +8,8 @@ import sys
 
 import pytest
 
+from serving.process import Pace
+
 SETTLED = """
 import gc, json, os, sys
 from pathlib import Path
@@ -30,3 +32,12 @@ def test_devices_compute_below_the_loop_and_what_is_loaded_is_collected_no_more(
     assert min(devices) > own or own == 19
     assert frozen > 10_000
     assert switch_s < 0.005
+
+
+def test_work_in_the_background_rests_in_proportion() -> None:
+    worked, rests = 0.0, list[float]()
+    pace = Pace(0.1, 0.5, clock=lambda: worked, sleep=rests.append)
+    for step in (0.25, 0.125, 0.25, 0.125, 2.0):
+        worked += step
+        pace()
+    assert rests == pytest.approx([9 * 0.625, 9 * 2.125])  # after turns of 0.5 s and longer

@@ -82,8 +82,9 @@ def test_at_most_one_version_beside_the_current_one_is_in_memory(
     alive: list[weakref.ref[Any]] = []
 
     async def client(service: Service) -> None:
-        for number in (2, 1, 2, 1):
-            await service.answer(USERS)
+        for number, asked in ((2, True), (1, True), (2, True), (1, False), (2, False)):
+            if asked:  # what answered last must not be kept by threads that wait for the next
+                await service.answer(USERS)
             await service.swap(root / f"0000000{number}")
             variables = service.versions.engine.snapshot.variables
             alive.append(weakref.ref(variables["index"]["items"].codes))

@@ -137,7 +137,7 @@ def test_too_little_room_is_said_before_anything_is_written(
         ("silverjax._durable.write_file", OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))),
         ("silverjax._durable.os.fsync", OSError(errno.EDQUOT, os.strerror(errno.EDQUOT))),
         ("silverjax._durable._seal", OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))),
-        ("silverjax.snapshot._save_arrays", ValueError("[OS error 28: No space left on device]")),
+        ("silverjax.snapshot.save_arrays", ValueError("[OS error 28: No space left on device]")),
     ],
 )
 def test_disk_that_fills_up_leaves_nothing_behind(

@@ -67,6 +67,19 @@ def test_catalogue_comes_back_on_the_host(published: Path) -> None:
     assert loaded.users_at([loaded.user_row("u2")]).history.tolist() == [[-1, 0, 2]]
 
 
+def test_columns_that_did_not_change_are_shared(tmp_path: Path) -> None:
+    publish(tmp_path)
+    publish(tmp_path, catalogue=dataclasses.replace(CATALOGUE, titles=["a", "b", "c"]))
+    one = silverjax.load_snapshot(tmp_path / "00000001")
+    pauses: list[int] = []
+    two = silverjax.load_snapshot(tmp_path, like=one, pause=lambda: pauses.append(1))
+    for name in ("item_ids", "user_ids", "attributes", "seen"):
+        assert getattr(two.catalogue, name) is getattr(one.catalogue, name)
+    assert two.catalogue.titles == ["a", "b", "c"]
+    assert_same(two.variables, one.variables)
+    assert len(pauses) > len(two.manifest["files"])
+
+
 def test_loading_again_and_again_leaves_nothing_behind(published: Path) -> None:
     def objects_after_loading() -> int:
         snapshot.load_snapshot(published)
