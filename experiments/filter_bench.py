@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import os
 import pathlib
 from collections.abc import Callable
 from typing import Any
@@ -26,6 +25,7 @@ import silverjax
 from experiments.command import run_command
 from experiments.results import FOLDER, fingerprint, write_result
 from experiments.search import data
+from experiments.search.cores import use_cores
 from experiments.search.filtered import (
     KINDS,
     SHARES,
@@ -85,8 +85,7 @@ class Study:
 
 
 def main(study: Study) -> None:
-    # Before JAX starts: its pool has a thread for each core the process may use.
-    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[-study.threads :])
+    use_cores(study.threads)
     console = Console()
     rng = np.random.default_rng(study.seed)
     with console.status("making the data"):

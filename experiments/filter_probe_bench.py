@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import os
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -30,6 +29,7 @@ import silverjax
 from experiments.command import run_command
 from experiments.filter_corpus import Attributes, Condition, attributes_of, conditions
 from experiments.results import FOLDER, write_result
+from experiments.search.cores import use_cores
 from experiments.search.rounds import calls_per_second
 from pallas_kernels.bloom_probe.api import bloom_probe
 from silverjax.tuning import signature
@@ -141,7 +141,7 @@ def false_positives(
 
 
 def main(study: Study) -> None:
-    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[-study.threads :])  # before JAX starts
+    use_cores(study.threads)
     console = Console()
     rng = np.random.default_rng(study.seed)
     with console.status("making the documents"):

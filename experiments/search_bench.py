@@ -26,6 +26,7 @@ from rich.progress import Progress
 from experiments.command import run_command
 from experiments.results import FOLDER, write_result
 from experiments.search import data, machine
+from experiments.search.cores import use_cores
 from experiments.search.machine import Machine, Work
 from experiments.search.peers import Peers
 from experiments.search.report import Figure, headline, plot_frontier, print_figures
@@ -82,8 +83,7 @@ class Study:
 
 
 def main(study: Study) -> None:
-    # Before JAX starts: its pool has a thread for each core the process may use.
-    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[-study.threads :])
+    use_cores(study.threads)
     console = Console()
     with console.status("making the data"):
         corpus = data.load(

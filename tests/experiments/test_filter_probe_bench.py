@@ -70,7 +70,7 @@ def test_both_indexes_answer_as_plain_python(
 def test_main_writes_the_figures(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("pyroaring", reason="pyroaring is in extra `bench`")
     monkeypatch.setattr(bench, "FOLDER", tmp_path)
-    monkeypatch.setattr("os.sched_setaffinity", lambda *_: None)  # this process goes on
+    monkeypatch.setattr(bench, "use_cores", lambda _: None)  # this process goes on
     written = {}
     monkeypatch.setattr(bench, "write_result", lambda path, **given: written.update(given) or path)
     bench.main(bench.Study(items=ITEMS, clusters=8, probes=2, rounds=1, turn=0.0))
