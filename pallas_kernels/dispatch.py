@@ -106,6 +106,19 @@ class Op:
         return f"backends that run on {platform!r}: {others}; pass one as backend= or leave it out"
 
 
+def auxiliary(name: str) -> Op:
+    """A step within searches, with a backend in C++ and the specification.
+
+    Whoever asks for a backend asks for that of a search; this step serves all of them.
+    """
+    folder = f"pallas_kernels.{name}"
+    backends = (
+        Backend("cpu", f"{folder}.cpu", default_on=("cpu",)),
+        Backend("reference", f"{folder}.reference", default_on=("*",)),
+    )
+    return Op(name, backends, auxiliary=True)
+
+
 @dataclasses.dataclass(frozen=True)
 class BackendStatus:
     """One row of `backend_report`."""

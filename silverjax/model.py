@@ -75,14 +75,17 @@ class Model(nn.Module):
         self,
         user: UserState,
         similarity: Float[Array, "batch k"],
-        inputs: dict[str, Float[Array, "batch k _"]],
+        inputs: dict[str, Float[Array, "items _"]],
         evidence: Evidence,
     ) -> Float[Array, "batch k tasks"]:
         """Like `score`, with the inner products of a search: no embedding is read again.
 
-        They are of int8 embeddings, which is what training has shown to the OverArch.
+        They are of int8 embeddings, which is what training has shown to the OverArch. `inputs` are
+        of all items; the candidates' are looked up.
         """
-        return self.over_arch(user, similarity, inputs, evidence)
+        rows = evidence.candidates
+        inputs = {name: part[jnp.maximum(rows, 0)] for name, part in inputs.items()}
+        return self.over_arch(user, jnp.where(rows < 0, 0.0, similarity), inputs, evidence)
 
 
 def check_params(model: Model, params: Any, users: Users, items: Items) -> None:

@@ -94,6 +94,5 @@ class OverArch(nn.Module):
 
 def numbered(name: str, x: Float[Array, "... _"], count: int) -> dict[str, Float[Array, "... _"]]:
     """Parts `name_0`, `name_1` and so on of equal width."""
-    return {
-        f"{name}_{i}": x[..., i * (w := x.shape[-1] // count) : (i + 1) * w] for i in range(count)
-    }
+    width = x.shape[-1] // max(count, 1)
+    return {f"{name}_{i}": x[..., i * width : (i + 1) * width] for i in range(count)}

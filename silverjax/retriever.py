@@ -119,25 +119,21 @@ class Retriever(Model):
         self, user: UserState, request: Request, found: Candidates
     ) -> Float[Array, "batch n tasks"]:
         """Stage 6: what the OverArch makes of the candidates."""
-        inputs, engagement = cached(self.get_variable("index", "items"), found.rows)
+        inputs, engagement = cached(self.get_variable("index", "items"))
         windows = self.config.engagement.windows
         evidence = evidence_of(engagement, request.users, found.rows, windows=windows)
-        similarity = jnp.where(found.rows < 0, 0.0, found.scores)
-        return self.score_found(user, similarity, inputs, evidence)
+        return self.score_found(user, found.scores, inputs, evidence)
 
     def _sizes(self, index: ItemIndex) -> SearchConfig:
         return self.config.search.fitted(index.clusters, index.slots_per_cluster)
 
 
-def cached(
-    index: ItemIndex, rows: Int[Array, "batch n"]
-) -> tuple[dict[str, Float[Array, "batch n _"]], Engagement]:
-    """The OverArch inputs that the index keeps of these items, and the engagement of all."""
+def cached(index: ItemIndex) -> tuple[dict[str, Float[Array, "capacity _"]], Engagement]:
+    """What the index keeps of all items for the OverArch: its inputs and the engagement."""
     cache = index.cache
     if cache is None or cache.inputs is None or cache.engagement is None:
         raise ValueError("the index holds no OverArch inputs; build it with `index_catalogue`")
-    at = jnp.maximum(rows, 0)
-    return {name: part[at] for name, part in cache.inputs.items()}, cache.engagement
+    return cache.inputs, cache.engagement
 
 
 def ranked(

@@ -158,7 +158,7 @@ def load_snapshot(
         file = f"catalogue/{name}.json"
         if like is not None and like.manifest["files"][file] == manifest["files"][file]:
             return getattr(like.catalogue, name)
-        return read_column(name, folder / file, pause=step)
+        return read_column(name, folder / file, pause=pause)
 
     def on_device(array: np.ndarray) -> jax.Array:
         step()

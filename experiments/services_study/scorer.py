@@ -45,16 +45,12 @@ class Scorer:
         @jax.jit
         def score(own: Any, sent: dict[str, jax.Array]) -> dict[str, jax.Array]:
             rows = sent["rows"]
-            at = jnp.maximum(rows, 0)
-            inputs = {name: part[at] for name, part in own["inputs"].items()}
-            similarity = jnp.where(rows < 0, 0.0, sent["similarity"])
             windows = config.engagement.windows
             evidence = evidence_of(own["engagement"], users_of(sent), rows, windows=windows)  # type: ignore[arg-type]
             state = UserState(**{name: sent[name] for name in STATE})
             params = {"params": own["params"]}
-            logits: Any = model.apply(
-                params, state, similarity, inputs, evidence, method="score_found"
-            )
+            found = state, sent["similarity"], own["inputs"], evidence
+            logits: Any = model.apply(params, *found, method="score_found")
             probabilities = jax.nn.sigmoid(logits)
             weights = ValueWeights(sent["weights"], jnp.zeros_like(sent["weights"]))
             values = jnp.where(rows < 0, -jnp.inf, value(probabilities, weights))

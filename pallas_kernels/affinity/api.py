@@ -6,17 +6,9 @@ import jax
 import jax.numpy as jnp
 
 from pallas_kernels.checks import check_array, check_shape
-from pallas_kernels.dispatch import Backend, Op
+from pallas_kernels.dispatch import auxiliary
 
-OP = Op(
-    "affinity",
-    (
-        Backend("cpu", "pallas_kernels.affinity.cpu", default_on=("cpu",)),
-        Backend("reference", "pallas_kernels.affinity.reference", default_on=("*",)),
-    ),
-    # Whoever asks for a backend asks for that of a search; this one serves all of them.
-    auxiliary=True,
-)
+OP = auxiliary("affinity")
 
 
 def affinity(

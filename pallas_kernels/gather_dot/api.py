@@ -6,17 +6,10 @@ import jax
 import jax.numpy as jnp
 
 from pallas_kernels.checks import check_array, check_shape
-from pallas_kernels.dispatch import Backend, Op
+from pallas_kernels.dispatch import auxiliary
+from pallas_kernels.int8_table import check_table
 
-OP = Op(
-    "gather_dot",
-    (
-        Backend("cpu", "pallas_kernels.gather_dot.cpu", default_on=("cpu",)),
-        Backend("reference", "pallas_kernels.gather_dot.reference", default_on=("*",)),
-    ),
-    # Whoever asks for a backend asks for that of a search; this one serves all of them.
-    auxiliary=True,
-)
+OP = auxiliary("gather_dot")
 
 
 def gather_dot(
@@ -49,13 +42,11 @@ def gather_dot(
         ValueError: A wrong dtype or shape.
         NotImplementedError: The chosen backend cannot serve here.
     """
-    check_array("codes", codes, jnp.int8, ("N", "G", "M"))
-    check_array("scales", scales, jnp.float32, ("N", "G"))
+    check_table(codes, scales)
     check_array("rows", rows, jnp.int32, ("B", "K"))
     check_array("vectors", vectors, jnp.int8, ("B", "G", "V", "M"))
     check_array("vector_scales", vector_scales, jnp.float32, ("B", "G", "V"))
     (_, g, m), (b, _, v, _) = codes.shape, vectors.shape
-    check_shape("scales", scales, codes.shape[:2], ("N", "G"))
     check_shape("vectors", vectors, (rows.shape[0], g, v, m), ("B", "G", "V", "M"))
     check_shape("vector_scales", vector_scales, (b, g, v), ("B", "G", "V"))
     result: jax.Array = OP(codes, scales, rows, vectors, vector_scales, backend=backend)

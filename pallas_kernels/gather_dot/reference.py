@@ -5,6 +5,8 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
+from pallas_kernels.int8_table import look_up
+
 
 def why_not(platform: str) -> str | None:
     """None: runs everywhere."""
@@ -21,10 +23,8 @@ def gather_dot(
     vector_scales: jax.Array,
 ) -> jax.Array:
     """See `api.gather_dot`."""
-    known = (rows >= 0) & (rows < codes.shape[0])
-    at = jnp.where(known, rows, 0)
-    scale = jnp.where(known[..., None], scales[at], 0.0)
+    gathered, scale = look_up(codes, scales, rows)
     products = jnp.einsum(
-        "bkgm,bgvm->bgvk", codes[at], vectors, preferred_element_type=jnp.int32
+        "bkgm,bgvm->bgvk", gathered, vectors, preferred_element_type=jnp.int32
     ).astype(jnp.float32)
     return products * scale.swapaxes(1, 2)[:, :, None] * vector_scales[..., None]

@@ -6,17 +6,10 @@ import jax
 import jax.numpy as jnp
 
 from pallas_kernels.checks import check_array, check_shape
-from pallas_kernels.dispatch import Backend, Op
+from pallas_kernels.dispatch import auxiliary
+from pallas_kernels.int8_table import check_table
 
-OP = Op(
-    "gather_sum",
-    (
-        Backend("cpu", "pallas_kernels.gather_sum.cpu", default_on=("cpu",)),
-        Backend("reference", "pallas_kernels.gather_sum.reference", default_on=("*",)),
-    ),
-    # Whoever asks for a backend asks for that of a search; this one serves all of them.
-    auxiliary=True,
-)
+OP = auxiliary("gather_sum")
 
 
 def gather_sum(
@@ -46,11 +39,9 @@ def gather_sum(
         ValueError: A wrong dtype or shape.
         NotImplementedError: The chosen backend cannot serve here.
     """
-    check_array("codes", codes, jnp.int8, ("N", "G", "M"))
-    check_array("scales", scales, jnp.float32, ("N", "G"))
+    check_table(codes, scales)
     check_array("rows", rows, jnp.int32, ("B", "H"))
     check_array("weights", weights, jnp.float32, ("B", "V", "H"))
-    check_shape("scales", scales, codes.shape[:2], ("N", "G"))
     wanted = (rows.shape[0], weights.shape[1], rows.shape[1])
     check_shape("weights", weights, wanted, ("B", "V", "H"))
     result: jax.Array = OP(codes, scales, rows, weights, backend=backend)

@@ -8,6 +8,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from pallas_kernels.int8_table import random_table
+
 
 @dataclasses.dataclass(frozen=True)
 class Spec:
@@ -25,9 +27,7 @@ class Spec:
         rng = np.random.default_rng(seed)
         n, g, b = self.table, self.groups, self.batch
         return (
-            jnp.asarray(rng.integers(-127, 128, (n, g, self.dim), np.int8)),
-            jnp.asarray(rng.random((n, g), np.float32)),
-            jnp.asarray(rng.integers(-1, n + 1, (b, self.rows)).astype(np.int32)),
+            *random_table(rng, (n, g, self.dim), (b, self.rows)),
             jnp.asarray(rng.standard_normal((b, self.sums, self.rows), np.float32)),
         )
 

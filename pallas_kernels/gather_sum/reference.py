@@ -5,6 +5,8 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
+from pallas_kernels.int8_table import look_up
+
 
 def why_not(platform: str) -> str | None:
     """None: runs everywhere."""
@@ -17,8 +19,6 @@ def gather_sum(
     codes: jax.Array, scales: jax.Array, rows: jax.Array, weights: jax.Array
 ) -> jax.Array:
     """See `api.gather_sum`."""
-    known = (rows >= 0) & (rows < codes.shape[0])
-    at = jnp.where(known, rows, 0)
-    scale = jnp.where(known[..., None], scales[at], 0.0)
-    vectors = codes[at].astype(jnp.float32) * scale[..., None]
+    gathered, scale = look_up(codes, scales, rows)
+    vectors = gathered.astype(jnp.float32) * scale[..., None]
     return jnp.einsum("bvh,bhgm->bgvm", weights, vectors)

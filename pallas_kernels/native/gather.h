@@ -35,7 +35,10 @@ inline void gather_dots(const Kernels& kernels, const CodeTable& table, const in
   };
   ask(-kWord);
   ask(0);
-  std::vector<Job> jobs(count_v);
+  std::vector<Job> jobs;
+  for (int64_t v = 0; v < table.groups * count_v; ++v) {
+    jobs.push_back({&vectors[v], scales[v], -std::numeric_limits<float>::infinity(), ~0u, 0});
+  }
   std::vector<float> products(count_v * kWord);
   for (int64_t first = 0; first < count; first += kWord) {
     ask(first + kWord);
@@ -46,12 +49,8 @@ inline void gather_dots(const Kernels& kernels, const CodeTable& table, const in
         const int64_t row = known(first + i) ? rows[first + i] : 0;
         slots[i] = static_cast<uint32_t>(row * table.groups + g);
       }
-      for (int64_t v = 0; v < count_v; ++v) {
-        const int64_t at = g * count_v + v;
-        jobs[v] = {&vectors[at], scales[at], -std::numeric_limits<float>::infinity(), ~0u, 0};
-      }
-      kernels.score_picked(table.codes, table.dim, table.scales, slots, own, jobs.data(),
-                           static_cast<int>(count_v), products.data());
+      kernels.score_picked(table.codes, table.dim, table.scales, slots, own,
+                           jobs.data() + g * count_v, static_cast<int>(count_v), products.data());
       for (int64_t v = 0; v < count_v; ++v) {
         float* to = out + (g * count_v + v) * stride + first;
         std::memcpy(to, products.data() + v * kWord, own * sizeof *to);

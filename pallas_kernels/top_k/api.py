@@ -6,17 +6,9 @@ import jax
 import jax.numpy as jnp
 
 from pallas_kernels.checks import check_array
-from pallas_kernels.dispatch import Backend, Op
+from pallas_kernels.dispatch import auxiliary
 
-OP = Op(
-    "top_k",
-    (
-        Backend("cpu", "pallas_kernels.top_k.cpu", default_on=("cpu",)),
-        Backend("reference", "pallas_kernels.top_k.reference", default_on=("*",)),
-    ),
-    # Whoever asks for a backend asks for that of a search; this one serves all of them.
-    auxiliary=True,
-)
+OP = auxiliary("top_k")
 
 
 def top_k(values: jax.Array, *, k: int, backend: str | None = None) -> tuple[jax.Array, jax.Array]:

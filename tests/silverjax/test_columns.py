@@ -32,6 +32,8 @@ def test_is_read_as_json(
     path.write_bytes(json.dumps(values, indent=1).encode() if pretty else _json(values))
     read = read_column(name, path, pause=lambda: pauses.append(1))
     assert (list(read) if name == "seen" else read) == values
+    at_once = read_column(name, path, pause=None)
+    assert (list(at_once) if name == "seen" else at_once) == values
     assert len(pauses) >= (len(values) // 64 if name != "attributes" else 0)
 
 

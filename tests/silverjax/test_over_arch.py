@@ -66,9 +66,11 @@ def test_the_inner_products_of_a_search_do_as_well_as_embeddings(both: Any) -> N
     model, variables = both
     user, item = states(both)
     found = jnp.einsum("bd,bkd->bk", user.embedding, item.embedding)
-    got = model.apply(variables, user, found, item.inputs, evidence(), method="score_found")
+    np.testing.assert_array_equal(ITEMS.id.reshape(-1), np.arange(BATCH * K))  # rows of the tables
+    tables = jax.tree.map(lambda part: part.reshape(BATCH * K, -1), item.inputs)
+    got = model.apply(variables, user, found, tables, evidence(), method="score_found")
     np.testing.assert_allclose(got, score(both, user, item), rtol=1e-6, atol=1e-6)
-    other = model.apply(variables, user, found + 1, item.inputs, evidence(), method="score_found")
+    other = model.apply(variables, user, found + 1, tables, evidence(), method="score_found")
     assert (np.asarray(other) != np.asarray(got)).all()
 
 
