@@ -7,6 +7,8 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <mutex>
+#include <vector>
 
 namespace silver {
 
@@ -18,10 +20,13 @@ struct Threads {
 
 // Loops that follow closely on one another. Waking a thread costs the waker about 7 microseconds, and
 // the thread comes 14 later, which is much of a lone search. So whoever has nothing to do looks out
-// for a while before it sleeps: helpers for the next loop, the caller for the last helper.
+// for a while before it sleeps: helpers for the next loop, of this team or another one that comes
+// soon, the caller for the last helper.
 class Team {
  public:
-  explicit Team(const Threads& threads) : threads_(threads) {}
+  // `brief`: what it does takes about as long as waking a thread, so its helpers stay awake for the
+  // next one. Longer work would only lose the core that they keep.
+  Team(const Threads& threads, bool brief) : threads_(threads), brief_(brief) {}
   Team(const Team&) = delete;
   Team& operator=(const Team&) = delete;
   ~Team() {
@@ -34,7 +39,15 @@ class Team {
     if (wanted > 0 && !shared_) shared_ = std::make_shared<Shared>();
     while (wanted > 0 && shared_->helpers.load(std::memory_order_relaxed) < wanted) {
       shared_->helpers.fetch_add(1, std::memory_order_relaxed);
-      threads_.schedule([shared = shared_] { shared->help(); });
+      if (!Standby::here().take(shared_)) {
+        threads_.schedule([shared = shared_, brief = brief_]() mutable {
+          do {
+            shared->help();
+            shared.reset();
+            if (brief) shared = Standby::here().wait();
+          } while (shared);
+        });
+      }
     }
   }
 
@@ -116,14 +129,60 @@ class Team {
     int64_t tasks = 0;
   };
 
+  // Where helpers wait whose team is over.
+  class Standby {
+   public:
+    // Never destroyed: a helper may still be here when the process ends.
+    static Standby& here() {
+      static Standby& standby = *new Standby;
+      return standby;
+    }
+
+    // Whether one of them will help.
+    bool take(const std::shared_ptr<Shared>& team) {
+      std::lock_guard lock(mutex_);
+      if (teams_.size() == waiting_) return false;
+      teams_.push_back(team);
+      called_.store(true, std::memory_order_relaxed);
+      return true;
+    }
+
+    // The next team; none comes for now if it is null.
+    std::shared_ptr<Shared> wait() {
+      {
+        std::lock_guard lock(mutex_);
+        ++waiting_;
+      }
+      const Patience patience;
+      for (bool ended = false;;) {
+        while (!ended && !called_.load(std::memory_order_relaxed)) ended = patience.ended();
+        std::lock_guard lock(mutex_);
+        if (teams_.empty() && !ended) continue;  // another helper took it
+        --waiting_;
+        if (teams_.empty()) return nullptr;
+        std::shared_ptr<Shared> team = teams_.back();
+        teams_.pop_back();
+        called_.store(!teams_.empty(), std::memory_order_relaxed);
+        return team;
+      }
+    }
+
+   private:
+    std::mutex mutex_;
+    std::vector<std::shared_ptr<Shared>> teams_;  // that wait for one, no more than wait here
+    size_t waiting_ = 0;
+    std::atomic<bool> called_{false};
+  };
+
   const Threads threads_;
+  const bool brief_;
   std::shared_ptr<Shared> shared_;
 };
 
 // One loop alone.
 inline void parallel_for(const Threads& threads, int64_t tasks,
                          const std::function<void(int64_t)>& body) {
-  Team(threads).each(threads.count, tasks, body);
+  Team(threads, false).each(threads.count, tasks, body);
 }
 
 }  // namespace silver

@@ -29,7 +29,7 @@ class Rounds {
         bytes_per_thread_(bytes_per_thread),
         kept_bytes_(kept_bytes),
         threads_(std::min(threads.count, useful(bytes_counted() + bytes_at_first()))),
-        team_(threads),
+        team_(threads, search.B < kQueriesPerTask),
         groups_(std::min(threads_, (search.B + kQueriesPerTask - 1) / kQueriesPerTask)),
         parts_(threads_ / groups_),
         scans_(groups_ * parts_),
