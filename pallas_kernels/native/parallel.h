@@ -21,12 +21,13 @@ struct Threads {
 // Loops that follow closely on one another. Waking a thread costs the waker about 7 microseconds, and
 // the thread comes 14 later, which is much of a lone search. So whoever has nothing to do looks out
 // for a while before it sleeps: helpers for the next loop, of this team or another one that comes
-// soon, the caller for the last helper.
+// soon, the caller for the last helper. In long work it is not for long, as others want the cores.
 class Team {
  public:
-  // `brief`: what it does takes about as long as waking a thread, so its helpers stay awake for the
-  // next one. Longer work would only lose the core that they keep.
-  Team(const Threads& threads, bool brief) : threads_(threads), brief_(brief) {}
+  // `brief`: what it does takes about as long as waking a thread, so its helpers stay awake, also for
+  // the next one.
+  Team(const Threads& threads, bool brief)
+      : threads_(threads), patience_(brief ? kTwoWakings : kBetweenLoops), brief_(brief) {}
   Team(const Team&) = delete;
   Team& operator=(const Team&) = delete;
   ~Team() {
@@ -36,9 +37,9 @@ class Team {
   // Wakes the helpers of a loop that is about to come, `threads` with the caller.
   void call(int64_t threads) {
     const int64_t wanted = std::min(threads_.count, threads) - 1;
-    if (wanted > 0 && !shared_) shared_ = std::make_shared<Shared>();
-    while (wanted > 0 && shared_->helpers.load(std::memory_order_relaxed) < wanted) {
-      shared_->helpers.fetch_add(1, std::memory_order_relaxed);
+    if (wanted > 0 && !shared_) shared_ = std::make_shared<Shared>(patience_);
+    while (wanted > 0 && shared_->helpers.load() < wanted) {
+      shared_->helpers.fetch_add(1);
       if (!Standby::here().take(shared_)) {
         threads_.schedule([shared = shared_, brief = brief_]() mutable {
           do {
@@ -60,16 +61,16 @@ class Team {
       for (int64_t i = 0; i < tasks; ++i) body(i);
       return;
     }
-    if (!shared_) shared_ = std::make_shared<Shared>();
+    if (!shared_) shared_ = std::make_shared<Shared>(patience_);
     Shared& shared = *shared_;
     shared.body = &body;
     shared.tasks = tasks;
     shared.left.store(tasks, std::memory_order_relaxed);
-    shared.open.store(tasks, std::memory_order_release);
+    shared.open.store(tasks);
     call(useful);
     while (shared.work()) {
     }
-    const Patience patience;
+    const Patience patience(patience_);
     int64_t left;
     while ((left = shared.left.load(std::memory_order_acquire)) > 0) {
       if (patience.ended()) shared.left.wait(left, std::memory_order_acquire);
@@ -77,25 +78,32 @@ class Team {
   }
 
  private:
-  // Looks out for as long as two wakings take; then it is cheaper to sleep.
+  using Clock = std::chrono::steady_clock;
+  using Microseconds = std::chrono::microseconds;
+  static constexpr Microseconds kTwoWakings{40}, kBetweenLoops{4};
+
+  // How long to look out; from then on it is cheaper to sleep.
   class Patience {
    public:
+    explicit Patience(Microseconds most) : end_(Clock::now() + most) {}
+
     bool ended() const {
       for (int i = 0; i < 16; ++i) {
 #if defined(__x86_64__)
         __builtin_ia32_pause();
 #endif
       }
-      return Clock::now() - since_ > std::chrono::microseconds(40);
+      return Clock::now() > end_;
     }
 
    private:
-    using Clock = std::chrono::steady_clock;
-    const Clock::time_point since_ = Clock::now();
+    const Clock::time_point end_;
   };
 
   // Outlives the team: a helper may start late, and then finds nothing to do.
   struct Shared {
+    explicit Shared(Microseconds patience) : patience(patience) {}
+
     // Does one task, if there is one that nobody has begun. Until it is done no other loop starts, so
     // `body` and `tasks` are those of this one.
     bool work() {
@@ -110,17 +118,22 @@ class Team {
     }
 
     void help() {
-      for (bool idle = false; !idle;) {
-        while (work()) {
+      for (;;) {
+        for (bool idle = false; !idle;) {
+          while (work()) {
+          }
+          const Patience waiting(patience);
+          while (open.load(std::memory_order_relaxed) < 1 && !idle) {
+            idle = over.load(std::memory_order_acquire) || waiting.ended();
+          }
         }
-        const Patience patience;
-        while (open.load(std::memory_order_relaxed) < 1 && !idle) {
-          idle = over.load(std::memory_order_acquire) || patience.ended();
-        }
+        helpers.fetch_sub(1);
+        if (open.load() < 1) return;
+        helpers.fetch_add(1);  // a loop has begun meanwhile, and counts on this one
       }
-      helpers.fetch_sub(1, std::memory_order_relaxed);
     }
 
+    const Microseconds patience;
     std::atomic<int64_t> open{0};     // tasks of the loop that nobody has begun
     std::atomic<int64_t> left{0};     // and that are not done
     std::atomic<int64_t> helpers{0};  // scheduled or at work
@@ -153,7 +166,7 @@ class Team {
         std::lock_guard lock(mutex_);
         ++waiting_;
       }
-      const Patience patience;
+      const Patience patience(kTwoWakings);
       for (bool ended = false;;) {
         while (!ended && !called_.load(std::memory_order_relaxed)) ended = patience.ended();
         std::lock_guard lock(mutex_);
@@ -175,6 +188,7 @@ class Team {
   };
 
   const Threads threads_;
+  const Microseconds patience_;
   const bool brief_;
   std::shared_ptr<Shared> shared_;
 };
