@@ -13,7 +13,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
+from experiments.cpu_time import CpuTime
 from serving.answered import Answered
 from serving.errors import DeadlineExceeded, Overloaded
 from serving.query import Query
@@ -78,13 +80,20 @@ class Latencies:
         at = int(np.searchsorted(total, share * total[-1]))
         return self._LOWEST * math.exp(self._WIDTH * (at + 1))
 
+    def share_within(self, seconds: float) -> float:
+        """Of those taken in, up to 1 % of `seconds`; NaN of nothing."""
+        self._count()
+        total = int(self._counts.sum())
+        return float(self._counts[: self._place(seconds) + 1].sum()) / total if total else math.nan
+
     def _count(self) -> None:
         """Many at a time: what one costs is lost to the service that is measured."""
-        seconds = np.maximum(self._new, self._LOWEST)
-        places = (np.log(seconds / self._LOWEST) / self._WIDTH).astype(int)
-        places = np.minimum(places, self._BUCKETS - 1)
-        self._counts += np.bincount(places, minlength=self._BUCKETS)
+        self._counts += np.bincount(self._place(self._new), minlength=self._BUCKETS)
         self._new.clear()
+
+    def _place(self, seconds: npt.ArrayLike) -> np.ndarray:
+        logs = np.log(np.maximum(seconds, self._LOWEST) / self._LOWEST)
+        return np.minimum((logs / self._WIDTH).astype(int), self._BUCKETS - 1)
 
 
 @dataclasses.dataclass
@@ -104,6 +113,7 @@ class Outcome:
         largest_queue: Most rows that waited.
         sent_late: How long after their time requests were sent.
         seconds: From the start to the last answer.
+        cores: Of the time of all cores, by whose it was; see `CpuTime`.
     """
 
     sent: int = 0
@@ -118,6 +128,12 @@ class Outcome:
     largest_queue: int = 0
     sent_late: Latencies = dataclasses.field(default_factory=Latencies)
     seconds: float = 0.0
+    cores: Mapping[str, float] = dataclasses.field(default_factory=dict)
+
+    @property
+    def lost(self) -> int:
+        """Requests without an answer, for whatever reason."""
+        return self.sent - self.answered
 
     @property
     def goodput(self) -> float:
@@ -139,6 +155,7 @@ class Outcome:
             "p50_ms": 1e3 * self.latencies.quantile(0.5),
             "p99_ms": 1e3 * self.latencies.quantile(0.99),
             "sent_late_p99_ms": 1e3 * self.sent_late.quantile(0.99),
+            "cores": dict(self.cores),
         }
 
 
@@ -162,7 +179,7 @@ async def drive(
     """
     outcome, running = Outcome(), set[asyncio.Future[Answered]]()
     around = list(itertools.islice(itertools.cycle(queries), len(queries) + load.rows))
-    start = time.perf_counter()
+    start, cores = time.perf_counter(), CpuTime.now()
 
     def done(first: int, scheduled: float, future: asyncio.Future[Answered]) -> None:
         running.discard(future)
@@ -202,6 +219,7 @@ async def drive(
         await asyncio.wait(running)
     await asyncio.sleep(0)  # the callbacks of the last ones
     outcome.seconds = time.perf_counter() - start
+    outcome.cores = CpuTime.now().shares_since(cores)
     return outcome
 
 
