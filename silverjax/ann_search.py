@@ -169,7 +169,7 @@ def _search(
 ) -> Candidates:
     codes, query_scales, reached, spread = affinities(index, queries, backend)
     wanted = k if rescore is None else min(round(k * rescore), probes * index.slots_per_cluster)
-    scores, slots, probed, eligible = filtered_search(
+    scores, rows, probed, eligible = filtered_search(
         *(index.codes, index.scales, index.words),
         codes,
         query_scales,
@@ -178,13 +178,13 @@ def _search(
         None if plan is None else _exact(index, plan),
         None if exclude is None else slots_of(index, exclude),
         None if plan is None else spread,
+        index.rows,
         k=wanted,
         probes=probes,
         max_probes=max_probes,
         recall=filtered_recall,
         backend=backend,
     )
-    rows = jnp.where(slots < 0, -1, index.rows.reshape(-1)[jnp.maximum(slots, 0)])
     if rescore is not None:
         rows, scores = _rescored(index, _finite(queries), rows, k, backend)
     live = jnp.maximum(index.live_items, 1).astype(jnp.float32)

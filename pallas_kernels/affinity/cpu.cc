@@ -9,7 +9,7 @@ namespace silver {
 namespace {
 
 // Bytes of centroids, times queries, worth waking another thread for.
-constexpr int64_t kBytesPerThread = 1 << 20;
+constexpr int64_t kBytesPerThread = 4 << 20;
 
 ffi::Error affinity(ffi::ThreadPool pool, Array<ffi::S8, 2> centroids, Array<ffi::F32, 1> scales,
                     Array<ffi::F32, 1> radii, Array<ffi::S8, 2> queries,

@@ -34,6 +34,7 @@ def filtered_search(
     exact: Exact | None = None,
     excluded: jax.Array | None = None,
     spread: jax.Array | None = None,
+    names: jax.Array | None = None,
     *,
     k: int,
     probes: int,
@@ -65,6 +66,8 @@ def filtered_search(
         excluded: int32 [B, X] slots not to return; -1 as padding.
         spread: float32 [B, C], above 0: standard deviation of the scores of a cluster's slots
             about their mean. None = stop at the first `k`, with a filter too.
+        names: int32 [C, S], what is returned for each slot; None = its number. Of a lone search
+            XLA would spend a tenth on this lookup, as it wakes a thread for so large a table.
         k: Slots to keep, 1 to probes * S.
         probes: Clusters visited at a time.
         max_probes: Clusters visited at most, from `probes` to C; None = C.
@@ -74,9 +77,9 @@ def filtered_search(
 
     Returns:
         Scores float32 [B, k], best first, computed as in `int8_search`; slots int32 [B, k] =
-        cluster * S + s, equal scores by slot; past the last one -inf, -1. Live slots of the
-        clusters probed, or counted and found to hold nothing that passes, int32 [B], and those
-        of them that the words admit, int32 [B].
+        cluster * S + s or their names, equal scores by slot; past the last one -inf, -1. Live
+        slots of the clusters probed, or counted and found to hold nothing that passes, int32 [B],
+        and those of them that the words admit, int32 [B].
 
     Raises:
         ValueError: A wrong dtype or shape, or `k`, `probes`, `max_probes` or `recall` out of
@@ -99,8 +102,12 @@ def filtered_search(
     if excluded is not None:
         check_array("excluded", excluded, jnp.int32, ("B", "X"))
         check_shape("excluded", excluded, (batch, excluded.shape[1]), ("B", "X"))
+    if names is not None:
+        check_array("names", names, jnp.int32, ("C", "S"))
+        check_shape("names", names, codes.shape[:2], ("C", "S"))
     result: tuple[jax.Array, jax.Array, jax.Array, jax.Array] = OP(
-        *(codes, scales, words, queries, query_scales, affinity, plan, exact, excluded, spread),
+        *(codes, scales, words, queries, query_scales, affinity),
+        *(plan, exact, excluded, spread, names),
         k=k,
         probes=probes,
         max_probes=count,

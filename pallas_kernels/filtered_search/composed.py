@@ -46,6 +46,7 @@ def composed(
     exact: Exact | None,
     excluded: jax.Array | None,
     spread: jax.Array | None,
+    names: jax.Array | None = None,
     *,
     k: int,
     probes: int,
@@ -98,7 +99,10 @@ def composed(
         eligible=jnp.zeros(batch, jnp.int32),
     )
     done = jax.lax.while_loop(lambda state: jnp.any(state.at < state.goal), visit, start)
-    return done.scores, done.slots, done.live, done.eligible
+    found = done.slots
+    if names is not None:
+        found = jnp.where(found < 0, -1, names.reshape(-1)[jnp.maximum(found, 0)])
+    return done.scores, found, done.live, done.eligible
 
 
 def _probe(

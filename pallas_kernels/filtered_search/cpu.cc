@@ -12,7 +12,8 @@ ffi::Error filtered_search(ffi::ThreadPool pool, Array<ffi::S8, 3> codes, Array<
                            Array<ffi::S32, 1> terms,
                            Array<ffi::S32, 2> leaf_terms, Array<ffi::PRED, 2> negated,
                            Array<ffi::PRED, 1> decided, Array<ffi::S32, 2> excluded,
-                           Array<ffi::F32, 2> spread, Array<ffi::S32, 1> tail, int64_t probes,
+                           Array<ffi::F32, 2> spread, Array<ffi::S32, 1> tail,
+                           Array<ffi::S32, 2> names, int64_t probes,
                            int64_t most, int64_t allowed, bool filters, bool reaches, bool checks,
                            std::string_view instructions,
                            Out<ffi::F32, 2> scores, Out<ffi::S32, 2> slots,
@@ -29,6 +30,7 @@ ffi::Error filtered_search(ffi::ThreadPool pool, Array<ffi::S8, 3> codes, Array<
   if (reaches) search.spread = spread.typed_data();
   search.tail = tail.typed_data();
   search.allowed = allowed;
+  if (names.element_count() > 0) search.names = names.typed_data();
   const PlanArrays plan{rows.typed_data(),    modes.typed_data(),   program.typed_data(),
                         rows.dimensions()[1], rows.dimensions()[2], program.dimensions()[1]};
   if (filters) {
@@ -72,6 +74,7 @@ SILVER_HANDLER(silver_filtered_search, filtered_search,
                    .Arg<Array<ffi::S32, 2>>()   // excluded
                    .Arg<Array<ffi::F32, 2>>()   // spread
                    .Arg<Array<ffi::S32, 1>>()   // tail
+                   .Arg<Array<ffi::S32, 2>>()   // names
                    .Attr<int64_t>("probes")
                    .Attr<int64_t>("most")
                    .Attr<int64_t>("allowed")

@@ -13,6 +13,8 @@ namespace silver {
 
 // What pallas_kernels/filtered_search/reach.py fixes.
 constexpr int32_t kGrowth = 4;
+// Slots that are scanned in a row while one is picked out, and while a cluster is made ready.
+constexpr int64_t kPickedAsSlots = 2, kVisitAsSlots = 12;
 
 class Course {
  public:
@@ -51,6 +53,14 @@ class Course {
   const int32_t* clusters() const { return (clusters_ ? clusters_ : order_.data()) + at_; }
   int64_t count() const { return goal_ - at_; }
   bool first() const { return at_ == 0; }
+  // Slots of `size` to a cluster that this comes to, about: where few pass they are picked out, which
+  // takes each of them as long as some in a row.
+  int64_t slots(int64_t size) const {
+    int64_t sum = count() * (tail_ ? kVisitAsSlots : size);
+    if (!tail_) return sum;
+    for (int64_t i = at_; i < goal_; ++i) sum += std::min<int64_t>(size, kPickedAsSlots * counts_[i]);
+    return sum;
+  }
 
   // All of it was visited; `enough` were found, the last of them with the score `least`.
   void advance(bool enough, float least) {

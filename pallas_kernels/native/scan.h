@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <atomic>
 #include <cstdint>
 #include <cstring>
 #include <iterator>
@@ -149,8 +150,10 @@ class Scan {
     }
   }
 
-  // What the courses of the queries have next; of those clusters `part`, `part + parts`, ...
-  void visit(const std::vector<std::optional<Query>>& queries, int64_t part, int64_t parts) {
+  // What the courses of the queries have next; of those clusters `part`, `part + parts`, ... Those of
+  // a query alone are taken in turns, as a thread that had to be woken comes late.
+  void visit(const std::vector<std::optional<Query>>& queries, int64_t part, int64_t parts,
+             std::atomic<int64_t>& turn) {
     clusters_.resize(count_);
     ends_.resize(count_);
     int64_t near = 0;
@@ -161,9 +164,13 @@ class Scan {
       collectors_[q].restart(query.threshold(search_.k));
       if (query.course.first()) near = kFirst * parts;
     }
+    if (count_ == 1) {
+      visit_in_turns(turn);
+      return;
+    }
     // Two steps at first, the nearest clusters before the others: they raise the thresholds.
-    visit(part, near, parts);
-    visit(near + part, std::numeric_limits<int64_t>::max(), parts);
+    visit_by_cluster(part, near, parts);
+    visit_by_cluster(near + part, std::numeric_limits<int64_t>::max(), parts);
   }
 
   Collector& collector(int64_t q) { return collectors_[q]; }
@@ -171,17 +178,18 @@ class Scan {
   int64_t eligible(int64_t q) const { return eligible_[q]; }
 
  private:
-  // Clusters [begin, end) of each query that has so many, in steps.
-  void visit(int64_t begin, int64_t end, int64_t step) {
-    if (count_ == 1) {  // in the order of the probes, the nearest first
-      for (int64_t n = begin; n < std::min(end, ends_[0]); n += step) {
-        if (!known(search_, clusters_[0][n])) continue;
-        const Probe probe{0, static_cast<int32_t>(n)};
-        meet(clusters_[0][n], &probe, 1, 1);
-      }
-    } else {
-      visit_by_cluster(begin, end, step);
+  // In the order of the probes, the nearest first.
+  void visit_in_turns(std::atomic<int64_t>& turn) {
+    for (int64_t n; (n = turn.fetch_add(1, std::memory_order_relaxed)) < ends_[0];) {
+      if (!known(search_, clusters_[0][n])) continue;
+      const Probe probe{0, static_cast<int32_t>(n)};
+      meet(clusters_[0][n], &probe, 1, 1);
     }
+    end_visits();
+  }
+
+  // Scans what was prepared last.
+  void end_visits() {
     next_.cluster = -1;
     if (now_.cluster >= 0) scan();
     now_.cluster = -1;
@@ -198,7 +206,8 @@ class Scan {
     std::swap(now_, next_);
   }
 
-  // One is read once for all the queries that probe it (counting sort).
+  // Clusters [begin, end) of each query that has so many, in steps. One is read once for all the
+  // queries that probe it (counting sort).
   void visit_by_cluster(int64_t begin, int64_t end, int64_t step) {
     starts_.assign(search_.C + 1, 0);
     for (int64_t q = 0; q < count_; ++q) {
@@ -227,6 +236,7 @@ class Scan {
       from = starts_[c];
       c = next;
     }
+    end_visits();
   }
 
   // The bits that each probe of a cluster admits; where they are few, they are picked out at once.

@@ -1,6 +1,7 @@
 #include "search.h"
 
 #include <algorithm>
+#include <atomic>
 #include <limits>
 #include <memory>
 #include <optional>
@@ -14,19 +15,25 @@ namespace {
 
 // Queries worth a task of their own; fewer share one, so that they share the codes they read.
 constexpr int64_t kQueriesPerTask = 8;
+// Bytes that could be scanned while one cluster finds its place in the order of visiting, and while
+// one of the best is found among the candidates.
+constexpr int64_t kOrderBytes = 128, kSelectBytes = 1024;
 
 // A whole search: rounds of scanning by tasks, after each of which every query decides how to go on.
 class Rounds {
  public:
-  Rounds(const Search& search, const Kernels& kernels, const Threads& threads, int64_t useful,
-         int64_t kept_bytes)
+  Rounds(const Search& search, const Kernels& kernels, const Threads& threads,
+         int64_t bytes_per_thread, int64_t kept_bytes)
       : search_(search),
         kernels_(kernels),
-        threads_{useful, threads.schedule},
+        bytes_per_thread_(bytes_per_thread),
         kept_bytes_(kept_bytes),
-        groups_(std::min(useful, (search.B + kQueriesPerTask - 1) / kQueriesPerTask)),
-        parts_(useful / groups_),
+        threads_(std::min(threads.count, useful(bytes_counted() + bytes_at_first()))),
+        team_(threads),
+        groups_(std::min(threads_, (search.B + kQueriesPerTask - 1) / kQueriesPerTask)),
+        parts_(threads_ / groups_),
         scans_(groups_ * parts_),
+        turns_(groups_),
         queries_(search.B) {}
 
   void run() {
@@ -37,26 +44,44 @@ class Rounds {
       if (words * static_cast<int64_t>(sizeof(uint32_t)) <= kept_bytes_) {
         counted_.admitted = std::make_unique_for_overwrite<uint32_t[]>(words);
       }
-      parallel_for(threads_, groups_ * parts_, [&](int64_t task) {
+      team_.each(useful(bytes_counted()), groups_ * parts_, [&](int64_t task) {
         const int64_t part = task % parts_;
         scan(task).count(search_.C * part / parts_, search_.C * (part + 1) / parts_);
       });
+    } else {
+      team_.call(std::min(threads_, useful(bytes_at_first())));
     }
-    parallel_for(threads_, search_.B, [&](int64_t b) {
+    team_.each(useful(search_.B * search_.C * kOrderBytes), search_.B, [&](int64_t b) {
       queries_[b].emplace(course(b), search_, b);
       if (queries_[b]->course.count() == 0) finish(b);
     });
-    while (std::any_of(queries_.begin(), queries_.end(),
-                       [](const auto& query) { return query->course.count() > 0; })) {
-      parallel_for(threads_, groups_ * parts_,
-                   [&](int64_t task) { scan(task).visit(queries_, task % parts_, parts_); });
-      parallel_for(threads_, search_.B, [&](int64_t b) {
+    while (const int64_t slots = to_visit()) {
+      for (std::atomic<int64_t>& turn : turns_) turn = 0;
+      team_.each(useful(slots * search_.D), groups_ * parts_, [&](int64_t task) {
+        scan(task).visit(queries_, task % parts_, parts_, turns_[task / parts_]);
+      });
+      team_.each(useful(search_.B * search_.k * kSelectBytes), search_.B, [&](int64_t b) {
         if (queries_[b]->course.count() > 0) gather(b);
       });
     }
   }
 
  private:
+  // Threads that so much reading keeps busy.
+  int64_t useful(int64_t bytes) const { return std::max<int64_t>(1, bytes / bytes_per_thread_); }
+
+  int64_t bytes_counted() const {
+    return search_.spread ? search_.B * search_.C * search_.W * kLine : 0;
+  }
+  int64_t bytes_at_first() const { return search_.B * search_.N * search_.S * search_.D; }
+
+  // Slots that the courses have next, about.
+  int64_t to_visit() const {
+    int64_t slots = 0;
+    for (const std::optional<Query>& query : queries_) slots += query->course.slots(search_.S);
+    return slots;
+  }
+
   int64_t first_of(int64_t group) const { return search_.B * group / groups_; }
   int64_t group_of(int64_t b) const {
     int64_t group = b * groups_ / search_.B;
@@ -113,7 +138,8 @@ class Rounds {
     }
     // The check struck out more than there was to spare: again, checking what enters.
     Scan again(search_, kernels_, counted_, b, 1, true);
-    again.visit(queries_, 0, 1);
+    std::atomic<int64_t> turn{0};
+    again.visit(queries_, 0, 1, turn);
     queries_[b]->best.take(kernels_, again.collector(0));
   }
 
@@ -155,16 +181,21 @@ class Rounds {
       scores[i] = Collector::score_of(packed);
       slots[i++] = static_cast<int32_t>(slot);
     }
+    if (search_.names) {
+      for (int64_t j = 0; j < i; ++j) __builtin_prefetch(search_.names + slots[j]);
+      for (int64_t j = 0; j < i; ++j) slots[j] = search_.names[slots[j]];
+    }
     std::fill(scores + i, scores + search_.k, -std::numeric_limits<float>::infinity());
     std::fill(slots + i, slots + search_.k, -1);
   }
 
   const Search& search_;
   const Kernels& kernels_;
-  const Threads threads_;
-  const int64_t kept_bytes_;
+  const int64_t bytes_per_thread_, kept_bytes_, threads_;
+  Team team_;
   const int64_t groups_, parts_;  // tasks share the queries, then the clusters of a query
   std::vector<std::optional<Scan>> scans_;
+  std::vector<std::atomic<int64_t>> turns_;  // of each group, the next probe of its query
   std::vector<std::optional<Query>> queries_;
   Counted counted_;
 };
@@ -174,10 +205,7 @@ class Rounds {
 void run(const Search& search, const Kernels& kernels, const Threads& threads,
          int64_t bytes_per_thread, int64_t kept_bytes) {
   if (search.B == 0) return;
-  int64_t bytes = search.B * search.N * search.S * search.D;
-  if (search.spread) bytes += search.B * search.C * search.W * kLine;
-  const int64_t useful = std::clamp<int64_t>(bytes / bytes_per_thread, 1, threads.count);
-  Rounds(search, kernels, threads, useful, kept_bytes).run();
+  Rounds(search, kernels, threads, bytes_per_thread, kept_bytes).run();
 }
 
 }  // namespace silver

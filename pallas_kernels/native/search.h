@@ -41,16 +41,18 @@ struct Search {
   const int32_t* excluded = nullptr;   // [B, X] slots; -1 is none
   int64_t X = 0;
 
+  const int32_t* names = nullptr;     // [C, S], may be null
+
   // The answer.
   float* scores = nullptr;           // [B, k], best first; -inf past the end
-  int32_t* slots = nullptr;          // [B, k]; -1 past the end
+  int32_t* slots = nullptr;          // [B, k], or their names; -1 past the end
   int32_t* live_count = nullptr;     // [B], may be null: live slots of the probed clusters
   int32_t* eligible_count = nullptr; // [B], may be null: those that the words admit
 };
 
-// `bytes_per_thread`: codes worth waking another thread for (about 10 microseconds of scanning).
+// `bytes_per_thread`: codes worth waking another thread for (about 15 microseconds of scanning).
 // `kept_bytes`: how much of what the filters admit may be kept from the count to the visits.
 void run(const Search& search, const Kernels& kernels, const Threads& threads,
-         int64_t bytes_per_thread = 1 << 18, int64_t kept_bytes = 32 << 20);
+         int64_t bytes_per_thread = 1 << 19, int64_t kept_bytes = 32 << 20);
 
 }  // namespace silver

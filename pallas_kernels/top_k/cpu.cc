@@ -6,7 +6,7 @@ namespace silver {
 namespace {
 
 // Values worth waking another thread for.
-constexpr int64_t kValuesPerThread = 1 << 15;
+constexpr int64_t kValuesPerThread = 1 << 16;
 
 ffi::Error top_k(ffi::ThreadPool pool, Array<ffi::F32, 2> values, std::string_view instructions,
                  Out<ffi::F32, 2> best, Out<ffi::S32, 2> indices) {

@@ -59,7 +59,7 @@ struct Case {
   std::unique_ptr<float[]> scales, query_scales, affinity, spread, scores;
   std::unique_ptr<uint32_t[]> words, eligible;
   std::unique_ptr<int32_t[]> clusters, rows, modes, program, spans, terms, leaf_terms,
-      excluded, slots, live_count, eligible_count;
+      excluded, names, slots, live_count, eligible_count;
   std::unique_ptr<bool[]> negated, decided;
 
   explicit Case(Random& random) {
@@ -83,6 +83,9 @@ struct Case {
           (clusters = array<int32_t>(s.B * s.N, [&] { return draw(random, -1, s.C); })).get();
       s.eligible = (eligible = array<uint32_t>(s.B * s.N * s.W, bits)).get();
       return;
+    }
+    if (draw(random, 0, 1)) {
+      s.names = (names = array<int32_t>(s.C * s.S, [&] { return draw(random, 0, 999); })).get();
     }
     s.live_count = (live_count = std::make_unique<int32_t[]>(s.B)).get();
     s.eligible_count = (eligible_count = std::make_unique<int32_t[]>(s.B)).get();
@@ -289,7 +292,8 @@ void check(const Search& s, const Kernels& kernels, int round) {
     for (int64_t i = 0; i < s.k; ++i) {
       const bool there = i < static_cast<int64_t>(found.size());
       const float wanted = there ? 0.0f - found[i].first : kNone;
-      const int64_t slot = there ? found[i].second.second : -1;
+      int64_t slot = there ? found[i].second.second : -1;
+      if (there && s.names) slot = s.names[slot];
       expect(s.slots[b * s.k + i] == slot, "slot", kernels, round);
       expect(s.scores[b * s.k + i] == wanted, "score", kernels, round);
     }

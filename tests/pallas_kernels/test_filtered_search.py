@@ -122,6 +122,20 @@ def test_cpu_matches_oracle_over_ten_thousand_filters() -> None:
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
+def test_slots_are_returned_by_name(backend: str) -> None:
+    case = TESTS["few_pass"]
+    args = case.make()
+    scores, slots, *counts = expected(case, args)
+    assert (slots < 0).any()
+    assert (slots >= 0).any()
+    names = np.random.default_rng(1).permutation(case.clusters * case.slots).astype(np.int32)
+    named = np.where(slots < 0, -1, names[slots])
+    given = jnp.asarray(names.reshape(case.clusters, case.slots))
+    answer = BACKENDS[backend](*args, given, **sizes(case))
+    assert_right(answer, (scores, named, *counts))
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
 def test_what_the_rows_admit_wrongly_is_replaced(backend: str) -> None:
     """All 600 slots seem to have the term; the 80 that score lowest have it."""
     slots = 600
@@ -209,7 +223,7 @@ def test_cpu_rejects_programs_off_the_stack(program: list[int], message: str) ->
 
 NAMES = (
     *("codes", "scales", "words", "queries", "query_scales", "affinity"),
-    *("plan", "exact", "excluded", "spread"),
+    *("plan", "exact", "excluded", "spread", "names"),
 )
 I32 = jnp.int32
 
@@ -236,12 +250,13 @@ I32 = jnp.int32
         ({"probes": 6}, r"probes is 6, limit: an integer from 1 to 5 \(the clusters C\)"),
         ({"max_probes": 1}, "max_probes is 1, limit: an integer from 2 to 5"),
         ({"spread": jnp.zeros((4, 6))}, r"spread has shape \(4, 6\), must be .* = \(4, 5\)"),
+        ({"names": jnp.zeros((5, 41), I32)}, r"names has shape \(5, 41\), must be .* = \(5, 40\)"),
         ({"recall": 1.5}, "recall is 1.5, limit: a share from 0 to 1"),
     ],
 )
 def test_rejects_wrong_arguments(changes: dict[str, Any], message: str) -> None:
     case = TESTS["small"]
-    arguments = dict(zip(NAMES, case.make())) | sizes(case) | changes
+    arguments = dict(zip(NAMES, (*case.make(), None))) | sizes(case) | changes
     with pytest.raises(ValueError, match=message):
         filtered_search(*[arguments.pop(name) for name in NAMES], **arguments)
 
