@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import functools
+import itertools
 import math
 import time
 from collections import Counter
@@ -12,7 +13,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
+from experiments.cpu_time import CpuTime
 from serving.answered import Answered
 from serving.errors import DeadlineExceeded, Overloaded
 from serving.query import Query
@@ -59,20 +62,38 @@ class Latencies:
     _LOWEST, _WIDTH, _BUCKETS = 1e-5, math.log(1.01), 1_800  # 10 us to 10 minutes
 
     def __init__(self) -> None:
-        self._counts = [0] * self._BUCKETS
+        self._counts = np.zeros(self._BUCKETS, np.int64)
+        self._new: list[float] = []
 
     def add(self, seconds: float) -> None:
         """Takes in one."""
-        place = math.log(max(seconds, self._LOWEST) / self._LOWEST) / self._WIDTH
-        self._counts[min(int(place), self._BUCKETS - 1)] += 1
+        self._new.append(seconds)
+        if len(self._new) == _CHUNK:
+            self._count()
 
     def quantile(self, share: float) -> float:
         """Seconds that this share does not exceed, up to 1 % more; NaN of nothing."""
+        self._count()
         total = np.cumsum(self._counts)
         if not total[-1]:
             return math.nan
         at = int(np.searchsorted(total, share * total[-1]))
         return self._LOWEST * math.exp(self._WIDTH * (at + 1))
+
+    def share_within(self, seconds: float) -> float:
+        """Of those taken in, up to 1 % of `seconds`; NaN of nothing."""
+        self._count()
+        total = int(self._counts.sum())
+        return float(self._counts[: self._place(seconds) + 1].sum()) / total if total else math.nan
+
+    def _count(self) -> None:
+        """Many at a time: what one costs is lost to the service that is measured."""
+        self._counts += np.bincount(self._place(self._new), minlength=self._BUCKETS)
+        self._new.clear()
+
+    def _place(self, seconds: npt.ArrayLike) -> np.ndarray:
+        logs = np.log(np.maximum(seconds, self._LOWEST) / self._LOWEST)
+        return np.minimum((logs / self._WIDTH).astype(int), self._BUCKETS - 1)
 
 
 @dataclasses.dataclass
@@ -92,6 +113,7 @@ class Outcome:
         largest_queue: Most rows that waited.
         sent_late: How long after their time requests were sent.
         seconds: From the start to the last answer.
+        cores: Of the time of all cores, by whose it was; see `CpuTime`.
     """
 
     sent: int = 0
@@ -106,6 +128,12 @@ class Outcome:
     largest_queue: int = 0
     sent_late: Latencies = dataclasses.field(default_factory=Latencies)
     seconds: float = 0.0
+    cores: Mapping[str, float] = dataclasses.field(default_factory=dict)
+
+    @property
+    def lost(self) -> int:
+        """Requests without an answer, for whatever reason."""
+        return self.sent - self.answered
 
     @property
     def goodput(self) -> float:
@@ -127,6 +155,7 @@ class Outcome:
             "p50_ms": 1e3 * self.latencies.quantile(0.5),
             "p99_ms": 1e3 * self.latencies.quantile(0.99),
             "sent_late_p99_ms": 1e3 * self.sent_late.quantile(0.99),
+            "cores": dict(self.cores),
         }
 
 
@@ -149,9 +178,10 @@ async def drive(
         ended: Asked at every arrival; ends the load before its time.
     """
     outcome, running = Outcome(), set[asyncio.Future[Answered]]()
-    start = time.perf_counter()
+    around = list(itertools.islice(itertools.cycle(queries), len(queries) + load.rows))
+    start, cores = time.perf_counter(), CpuTime.now()
 
-    def done(at: Sequence[int], scheduled: float, future: asyncio.Future[Answered]) -> None:
+    def done(first: int, scheduled: float, future: asyncio.Future[Answered]) -> None:
         running.discard(future)
         if (error := future.exception()) is not None:
             outcome.expired += isinstance(error, DeadlineExceeded)
@@ -162,41 +192,45 @@ async def drive(
         outcome.in_time += latency <= load.timeout_s
         outcome.latencies.add(latency)
         outcome.versions[answered.version] += 1
-        outcome.mixed += expected is not None and not _of_one_version(answered, at, expected)
+        outcome.mixed += expected is not None and not _of_one_version(answered, first, expected)
 
     def send(scheduled: float) -> None:
-        first = outcome.sent * load.rows
-        at = [(first + row) % len(queries) for row in range(load.rows)]
+        first = outcome.sent * load.rows % len(queries)
         outcome.sent += 1
         try:
-            future = service.ask([queries[i] for i in at], timeout=load.timeout_s)
+            future = service.ask(around[first : first + load.rows], timeout=load.timeout_s)
         except Overloaded as refusal:
             outcome.refused[refusal.reason] += 1
         else:
             running.add(future)
-            future.add_done_callback(functools.partial(done, at, scheduled))
+            future.add_done_callback(functools.partial(done, first, scheduled))
+            outcome.largest_queue = max(outcome.largest_queue, service.queue_rows)
 
     for scheduled in load.arrivals():
         late = time.perf_counter() - start - scheduled
         if late < 0 or outcome.sent % _BURST == 0:
             await asyncio.sleep(max(0.0, -late))
+            late = time.perf_counter() - start - scheduled
         if ended():
             break
-        outcome.sent_late.add(time.perf_counter() - start - scheduled)
+        outcome.sent_late.add(late)
         send(scheduled)
-        outcome.largest_queue = max(outcome.largest_queue, service.queue_rows)
     if running:
         await asyncio.wait(running)
     await asyncio.sleep(0)  # the callbacks of the last ones
     outcome.seconds = time.perf_counter() - start
+    outcome.cores = CpuTime.now().shares_since(cores)
     return outcome
 
 
 def _of_one_version(
-    answered: Answered, at: Sequence[int], expected: Mapping[str, Sequence[float]]
+    answered: Answered, first: int, expected: Mapping[str, Sequence[float]]
 ) -> bool:
     best, wanted = answered.arrays.scores[:, 0].tolist(), expected[answered.version]
-    return all(math.isclose(a, wanted[i], rel_tol=1e-3, abs_tol=1e-5) for a, i in zip(best, at))
+    return all(
+        math.isclose(value, wanted[(first + row) % len(wanted)], rel_tol=1e-3, abs_tol=1e-5)
+        for row, value in enumerate(best)
+    )
 
 
 def resident_mib() -> float:

@@ -8,13 +8,13 @@ back, at the cost of a few microseconds (load shedding).
 from __future__ import annotations
 
 import dataclasses
+from typing import NamedTuple
 
 CAPACITY, TOO_LATE, STOPPING = "queue_full", "deadline", "stopping"
 REASONS = (CAPACITY, TOO_LATE, STOPPING)
 
 
-@dataclasses.dataclass(frozen=True)
-class Refusal:
+class Refusal(NamedTuple):
     """Why a request is not let in.
 
     Attributes:

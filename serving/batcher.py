@@ -134,7 +134,11 @@ class Batcher(Generic[Item]):
     def rows_ahead(self, priority: int) -> int:
         """Rows that a request of this priority would find before it, as if head starts were
         infinite: an estimate from below for the priorities above the lowest."""
-        return sum(rows for level, rows in self._by_priority.items() if level >= priority)
+        ahead = 0
+        for level, rows in self._by_priority.items():
+            if level >= priority:
+                ahead += rows
+        return ahead
 
     def next(self, now: float, *, free: str | None) -> Batch[Item] | None:
         """The batch to run now; it leaves the queue. `None` if it is better to wait.

@@ -17,7 +17,9 @@ class ServiceConfig:
         reserved_share: Of that, kept for priorities above 0.
         head_start_s: What one level of priority is worth; see `Batcher`.
         priorities: Lowest and highest level.
-        depth: Batches on their way at a time: one runs, the others are made ready.
+        depth: Batches on their way at a time: one runs, one is ready to follow it, and one is put
+            together. With two, the device stands still between batches whenever the event loop
+            is slow to say what comes next, which under overload it is.
         drain_s: Time that requests have to be answered when the service stops.
         watch_s: How often to look for a newer snapshot; 0 leaves it to `Service.swap`.
     """
@@ -28,7 +30,7 @@ class ServiceConfig:
     reserved_share: float = 0.1
     head_start_s: float = 0.05
     priorities: tuple[int, int] = (-2, 2)
-    depth: int = 2
+    depth: int = 3
     drain_s: float = 10.0
     watch_s: float = 0.0
 

@@ -96,15 +96,17 @@ class Encoder:
 
     def assemble(self, pieces: Sequence[tuple[Rows, int, int]], size: int) -> Request:
         """One padded batch of rows `start` to `stop` of several requests."""
-        fields = np.full(size, self._nothing)
         named: dict[int, list[int]] = {}
+        parts: list[bytes] = []  # joining bytes costs a tenth of assigning structured rows
         end = 0
         for rows, start, stop in pieces:
-            fields[end : end + stop - start] = rows.fields[start:stop]
+            parts.append(rows.fields[start:stop].tobytes())
             for at, items in rows.named.items():
                 if start <= at < stop:
                     named[end + at - start] = items
             end += stop - start
+        parts.append((size - end) * self._nothing.tobytes())
+        fields = np.frombuffer(b"".join(parts), self._dtype)
         plan: Any = fields["filter"]  # NumPy, until the program takes it
         weights: Any = fields["weights"]
         probe = Plan(rows=plan["rows"], modes=plan["modes"], program=plan["program"])

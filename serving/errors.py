@@ -12,9 +12,12 @@ class Overloaded(Exception):
     """
 
     def __init__(self, retry_after: float, reason: str) -> None:
-        super().__init__(f"overloaded ({reason}); try again in {retry_after:.3f} s")
+        super().__init__(retry_after, reason)
         self.retry_after = retry_after
         self.reason = reason
+
+    def __str__(self) -> str:  # made only for who reads it: under overload most are counted alone
+        return f"overloaded ({self.reason}); try again in {self.retry_after:.3f} s"
 
 
 class DeadlineExceeded(TimeoutError):

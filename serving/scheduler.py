@@ -39,7 +39,7 @@ class Pending:
         rows: What it asks.
         arrival: `time.perf_counter`, seconds.
         timeout_s: Time it has.
-        estimate_s: How long the answer was thought to take.
+        promised_s: How long the answer was thought to take at most, with the margin.
         future: Gets the answer.
         left: Rows that have no answer yet.
         parts: Answers so far, in order.
@@ -50,7 +50,7 @@ class Pending:
     rows: Rows
     arrival: float
     timeout_s: float
-    estimate_s: float
+    promised_s: float
     future: asyncio.Future[Answered]
     left: int
     parts: list[Part] = dataclasses.field(default_factory=list)
@@ -128,12 +128,12 @@ class Scheduler:
         *,
         arrival: float,
         timeout_s: float,
-        estimate_s: float,
+        promised_s: float,
         priority: int,
     ) -> tuple[Pending, Ticket[Pending]]:
         """Queues a request that was let in."""
         future: asyncio.Future[Answered] = self._loop.create_future()
-        pending = Pending(engine, rows, arrival, timeout_s, estimate_s, future, len(rows))
+        pending = Pending(engine, rows, arrival, timeout_s, promised_s, future, len(rows))
         ticket = self.queue.add(
             pending, len(rows), arrival=arrival, priority=priority, group=engine
         )
@@ -208,7 +208,7 @@ class Scheduler:
             return
         queue_s, infer_s = pending.left_queue - pending.arrival, now - pending.left_queue
         self._stats.request_done(len(pending.rows), now, queue_s, infer_s)
-        self.margin.observe(pending.estimate_s, queue_s + infer_s)
+        self.margin.observe(pending.promised_s, queue_s + infer_s)
         pending.future.set_result(
             Answered(
                 rows=pending.rows,

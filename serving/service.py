@@ -207,12 +207,12 @@ class Service:
         """
         arrival = time.perf_counter()
         timeout = self._checked(len(queries), timeout, priority)
-        scheduler, estimate = self._let_in(len(queries), arrival, timeout, priority)
+        scheduler, promised = self._let_in(len(queries), arrival, timeout, priority)
         engine = self.versions.engine
         rows = engine.encode(queries)
         self.stats.arrived(len(rows))
         pending, ticket = scheduler.add(
-            engine, rows, arrival=arrival, timeout_s=timeout, estimate_s=estimate, priority=priority
+            engine, rows, arrival=arrival, timeout_s=timeout, promised_s=promised, priority=priority
         )
         timer = asyncio.get_running_loop().call_later(timeout, self._expire, scheduler, pending)
 
@@ -267,23 +267,24 @@ class Service:
     def _let_in(
         self, rows: int, now: float, timeout: float, priority: int
     ) -> tuple[Scheduler, float]:
-        """Refuses before any work is done, or says who takes it and how long it should take."""
+        """Refuses before any work is done, or says who takes it and how long that takes at most."""
         scheduler = self._scheduler
         if scheduler is None or not self._open:
             self._refuse(rows, self.config.drain_s, STOPPING)
         estimate = scheduler.estimate_s(rows, priority, now)
+        promised = scheduler.margin.stretched(estimate, timeout)
         refusal = self._door.decide(
             rows,
             waiting=scheduler.queue.rows,
             priority=priority,
             now=now,
             deadline=now + timeout,
-            estimate_s=scheduler.margin.stretched(estimate, timeout),
+            estimate_s=promised,
             rows_per_s=scheduler.rows_per_s,
         )
         if refusal is not None:
             self._refuse(rows, refusal.retry_after, refusal.reason)
-        return scheduler, estimate
+        return scheduler, promised
 
     def _refuse(self, rows: int, retry_after: float, reason: str) -> NoReturn:
         self.stats.arrived(rows)
@@ -294,7 +295,7 @@ class Service:
         if not pending.future.done():
             self.stats.ran_out()
             waited = time.perf_counter() - pending.arrival
-            scheduler.margin.observe(pending.estimate_s, waited)
+            scheduler.margin.observe(pending.promised_s, waited)
             pending.future.set_exception(
                 DeadlineExceeded(f"no answer within {waited:.3f} s; the request was withdrawn")
             )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 import math
 from collections.abc import Mapping
 
@@ -19,6 +20,7 @@ class ServiceTimes:
 
     def __init__(self, measured: Mapping[int, float]) -> None:
         self._seconds = dict(sorted(measured.items()))
+        self._sizes = tuple(self._seconds)
 
     def observe(self, bucket: int, seconds: float) -> None:
         """Takes one finished batch into account.
@@ -34,7 +36,7 @@ class ServiceTimes:
 
     def of(self, rows: int) -> float:
         """Seconds of a batch of so many rows, at most the largest size."""
-        return next(s for bucket, s in self._seconds.items() if bucket >= rows)
+        return self._seconds[self._sizes[bisect.bisect_left(self._sizes, rows)]]
 
     def rows_per_s(self, limit: int) -> float:
         """How fast a long queue empties in batches of `limit` rows."""
@@ -66,6 +68,10 @@ class Margin:
     its requests that were late. A step for each would make of one slow batch a door that is shut
     until the queue is empty.
 
+    Late is who waits longer than he was told when he came. By the margin of the moment in which he
+    is answered, of all whom a pause makes late those alone would count who end before the margin
+    has grown to it: a whole queue would be late, and the margin shrink as if ten had been.
+
     Args:
         late: Share of answers that may take longer than said.
 
@@ -83,11 +89,11 @@ class Margin:
         estimate that kept all requests out would never be corrected."""
         return estimate_s + min(self.seconds, timeout_s / 2) if estimate_s else 0.0
 
-    def observe(self, estimate_s: float, answered_s: float) -> None:
-        """Takes in how long an answer took, or was waited for."""
-        if estimate_s:
+    def observe(self, promised_s: float, answered_s: float) -> None:
+        """Takes in how long an answer took, or was waited for, of what `stretched` gave."""
+        if promised_s:
             self._seen += 1
-            self._late += answered_s > estimate_s + self.seconds
+            self._late += answered_s > promised_s
 
     def step(self) -> None:
         """Moves by what was observed since the last step: called once a batch."""

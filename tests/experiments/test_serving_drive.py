@@ -48,6 +48,7 @@ def test_every_request_is_counted_once(engine: Engine) -> None:
     assert counted == outcome.sent == len(list(load.arrivals()))
     assert outcome.sent == pytest.approx(1_000, abs=5 * 1_000**0.5)
     assert outcome.failed == 0
+    assert outcome.lost == outcome.sent - outcome.answered
     assert outcome.in_time <= outcome.answered == outcome.versions.total()
     assert outcome.largest_queue <= 30
     assert outcome.goodput == pytest.approx(outcome.in_time / outcome.seconds)
@@ -69,7 +70,9 @@ def test_quantiles_are_within_a_hundredth() -> None:
     for share in (0.5, 0.99, 0.999):
         exact = np.quantile(seconds, share, method="inverted_cdf")
         assert exact <= latencies.quantile(share) <= 1.01 * exact * (1 + 1e-9)
+    assert latencies.share_within(0.02) == pytest.approx(np.mean(seconds <= 0.02), abs=0.01)
     assert np.isnan(Latencies().quantile(0.5))
+    assert np.isnan(Latencies().share_within(0.5))
 
 
 @pytest.mark.parametrize("error", [0.0, 0.1])

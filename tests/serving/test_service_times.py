@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import deque
+
 import numpy as np
 import pytest
 
@@ -43,9 +45,26 @@ def test_margin_rests_where_few_answers_are_late(pause: float) -> None:
     late = []
     for over in pause * rng.lognormal(0.0, 0.3, 6_000):
         late.append(over > margin.seconds)
-        margin.observe(0.05, 0.05 + over)
+        margin.observe(0.05 + margin.seconds, 0.05 + over)
         margin.step()
     assert np.mean(late[1_000:]) == pytest.approx(0.05, abs=0.02)
+
+
+def test_margin_counts_all_whom_a_pause_makes_late() -> None:
+    margin, rng = Margin(late=0.02), np.random.default_rng(0)
+    waiting, late = deque[float](), []
+    delayed = 0  # batches that still end later than was said
+    for _ in range(20_000):
+        waiting.append(margin.stretched(0.05, timeout_s=1.0))
+        if rng.random() < 0.01:
+            delayed = len(waiting)
+        if len(waiting) > 30:
+            promised, answered = waiting.popleft(), 0.08 if delayed else 0.05
+            delayed = max(0, delayed - 1)
+            late.append(answered > promised)
+            margin.observe(promised, answered)
+            margin.step()
+    assert np.mean(late) < 0.03
 
 
 def test_batch_of_late_answers_is_one_step() -> None:
