@@ -271,8 +271,7 @@ class Service:
         scheduler = self._scheduler
         if scheduler is None or not self._open:
             self._refuse(rows, self.config.drain_s, STOPPING)
-        estimate = scheduler.estimate_s(rows, priority, now)
-        promised = scheduler.margin.stretched(estimate, timeout)
+        promised = scheduler.margin.stretched(scheduler.estimate_s(rows, priority, now), timeout)
         refusal = self._door.decide(
             rows,
             waiting=scheduler.queue.rows,
