@@ -32,7 +32,7 @@ from experiments.services_study.services import Services
 from experiments.services_study.storage import save_all
 from experiments.services_study.study import ASKED, Study
 
-_IN_FLIGHT = {"one function": (1, 2), "services": (1, 2, 4)}
+_IN_FLIGHT = {"one function": (1, 2, 4), "services": (1, 2, 4)}
 _TUNING = 2  # batches that recall is measured on
 
 
