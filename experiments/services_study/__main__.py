@@ -32,7 +32,7 @@ from experiments.services_study.services import Services
 from experiments.services_study.storage import save_all
 from experiments.services_study.study import ASKED, Study
 
-_IN_FLIGHT = {"one function": (1, 2, 4), "services": (1, 2, 4)}
+_IN_FLIGHT = (1, 2, 4)
 _TUNING = 2  # batches that recall is measured on
 
 
@@ -73,7 +73,7 @@ def run(study: Study, console: Console) -> dict[str, Any]:
                 runs = {
                     f"{name}, {lanes} in flight": functools.partial(side.answers, in_flight=lanes)
                     for name, side in sides.items()
-                    for lanes in _IN_FLIGHT[name]
+                    for lanes in _IN_FLIGHT
                 }
                 speed = rates(
                     runs, stream, services.cpu_seconds, rounds=study.rounds, progress=progress

@@ -22,11 +22,10 @@ ffi::Error affinity(ffi::ThreadPool pool, Array<ffi::S8, 2> centroids, Array<ffi
   const int64_t B = queries.dimensions()[0];
   if (B == 0) return ffi::Error::Success();
   const Codes codes(queries.typed_data(), B, D);
-  const Threads pooled = threads_of(pool);
   const int64_t words = (C + kWord - 1) / kWord;
-  const int64_t useful = std::clamp<int64_t>(B * C * D / kBytesPerThread, 1, pooled.count);
-  const int64_t tasks = std::min(words, useful == 1 ? 1 : 4 * useful);
-  parallel_for({useful, pooled.schedule}, tasks, [&](int64_t task) {
+  const Threads threads = threads_of(pool).for_work(B * C * D, kBytesPerThread);
+  const int64_t tasks = std::min(words, threads.tasks());
+  parallel_for(threads, tasks, [&](int64_t task) {
     std::vector<uint8_t> room(kernels->scratch_bytes(D) + 64);
     uint8_t* scratch = room.data() + (-reinterpret_cast<uintptr_t>(room.data()) & 63);
     std::vector<Job> jobs(B);

@@ -46,10 +46,8 @@ ffi::Error bloom_probe(ffi::ThreadPool pool, Array<ffi::U32, 3> words, Array<ffi
   }
   std::vector<Program> programs(B);
   for (int64_t b = 0; b < B; ++b) programs[b].compile(plan, b, R);
-  const Threads pooled = threads_of(pool);
-  const int64_t useful = std::clamp<int64_t>(B * N * W / kWordsPerThread, 1, pooled.count);
-  const Threads threads{useful, pooled.schedule};
-  const int64_t tasks = useful == 1 ? 1 : 4 * useful;
+  const Threads threads = threads_of(pool).for_work(B * N * W, kWordsPerThread);
+  const int64_t tasks = threads.tasks();
   const BitRows bits(*kernels, words.typed_data(), R, C * W);
   if (all) {
     probe_all(bits, programs, C * W, threads, tasks, out->typed_data());

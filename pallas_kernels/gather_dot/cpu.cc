@@ -20,11 +20,9 @@ ffi::Error gather_dot(ffi::ThreadPool pool, Array<ffi::S8, 3> codes, Array<ffi::
   const int64_t B = sizes[0], G = sizes[1], V = sizes[2], M = sizes[3];
   const int64_t K = rows.dimensions()[1];
   const CodeTable table{codes.typed_data(), scales.typed_data(), codes.dimensions()[0], G, M};
-  const Threads threads = threads_of(pool);
   const int64_t runs = (K + kRowsPerTask - 1) / kRowsPerTask;
-  const int64_t useful =
-      std::clamp<int64_t>(B * K * G * V * M / kCodesPerThread, 1, threads.count);
-  parallel_for({useful, threads.schedule}, B * runs, [&](int64_t task) {
+  const Threads threads = threads_of(pool).for_work(B * K * G * V * M, kCodesPerThread);
+  parallel_for(threads, B * runs, [&](int64_t task) {
     const int64_t b = task / runs, first = task % runs * kRowsPerTask;
     const Codes ready(vectors.typed_data() + b * G * V * M, G * V, M);
     gather_dots(*kernels, table, rows.typed_data() + b * K + first,

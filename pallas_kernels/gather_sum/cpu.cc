@@ -18,10 +18,8 @@ ffi::Error gather_sum(ffi::ThreadPool pool, Array<ffi::S8, 3> codes, Array<ffi::
   const int64_t B = sizes[0], G = sizes[1], V = sizes[2], M = sizes[3];
   const int64_t H = rows.dimensions()[1];
   const CodeTable table{codes.typed_data(), scales.typed_data(), codes.dimensions()[0], G, M};
-  const Threads threads = threads_of(pool);
-  const int64_t useful =
-      std::clamp<int64_t>(B * H * G * V * M / kProductsPerThread, 1, threads.count);
-  parallel_for({useful, threads.schedule}, B, [&](int64_t b) {
+  const Threads threads = threads_of(pool).for_work(B * H * G * V * M, kProductsPerThread);
+  parallel_for(threads, B, [&](int64_t b) {
     std::vector<float> room(H * M);
     kernels->gather_sum(table, rows.typed_data() + b * H, H, weights.typed_data() + b * V * H, V,
                         room.data(), out->typed_data() + b * G * V * M);

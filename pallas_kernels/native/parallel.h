@@ -16,6 +16,14 @@ namespace silver {
 struct Threads {
   int64_t count = 1;  // with the calling thread
   std::function<void(std::function<void()>)> schedule;
+
+  // As many of them as so much work keeps busy, if each is worth waking for `each` of it.
+  Threads for_work(int64_t work, int64_t each) const {
+    return {std::clamp<int64_t>(work / each, 1, count), schedule};
+  }
+
+  // Tasks to cut equal work into: so many that nobody waits long for the last.
+  int64_t tasks() const { return count == 1 ? 1 : 4 * count; }
 };
 
 // Loops that follow closely on one another. Waking a thread costs the waker about 7 microseconds, and
@@ -26,8 +34,7 @@ class Team {
  public:
   // `brief`: what it does takes about as long as waking a thread, so its helpers stay awake, also for
   // the next one.
-  Team(const Threads& threads, bool brief)
-      : threads_(threads), patience_(brief ? kTwoWakings : kBetweenLoops), brief_(brief) {}
+  Team(const Threads& threads, bool brief) : threads_(threads), brief_(brief) {}
   Team(const Team&) = delete;
   Team& operator=(const Team&) = delete;
   ~Team() {
@@ -37,8 +44,7 @@ class Team {
   // Wakes the helpers of a loop that is about to come, `threads` with the caller.
   void call(int64_t threads) {
     const int64_t wanted = std::min(threads_.count, threads) - 1;
-    if (wanted > 0 && !shared_) shared_ = std::make_shared<Shared>(patience_);
-    while (wanted > 0 && shared_->helpers.load() < wanted) {
+    while (wanted > 0 && shared().helpers.load() < wanted) {
       shared_->helpers.fetch_add(1);
       if (!Standby::here().take(shared_)) {
         threads_.schedule([shared = shared_, brief = brief_]() mutable {
@@ -61,8 +67,7 @@ class Team {
       for (int64_t i = 0; i < tasks; ++i) body(i);
       return;
     }
-    if (!shared_) shared_ = std::make_shared<Shared>(patience_);
-    Shared& shared = *shared_;
+    Shared& shared = this->shared();
     shared.body = &body;
     shared.tasks = tasks;
     shared.left.store(tasks, std::memory_order_relaxed);
@@ -70,7 +75,7 @@ class Team {
     call(useful);
     while (shared.work()) {
     }
-    const Patience patience(patience_);
+    const Patience patience(shared.patience);
     int64_t left;
     while ((left = shared.left.load(std::memory_order_acquire)) > 0) {
       if (patience.ended()) shared.left.wait(left, std::memory_order_acquire);
@@ -187,8 +192,12 @@ class Team {
     std::atomic<bool> called_{false};
   };
 
+  Shared& shared() {
+    if (!shared_) shared_ = std::make_shared<Shared>(brief_ ? kTwoWakings : kBetweenLoops);
+    return *shared_;
+  }
+
   const Threads threads_;
-  const Microseconds patience_;
   const bool brief_;
   std::shared_ptr<Shared> shared_;
 };

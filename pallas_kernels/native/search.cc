@@ -28,10 +28,10 @@ class Rounds {
         kernels_(kernels),
         bytes_per_thread_(bytes_per_thread),
         kept_bytes_(kept_bytes),
-        threads_(std::min(threads.count, useful(bytes_counted() + bytes_at_first()))),
-        team_(threads, search.B < kQueriesPerTask),
-        groups_(std::min(threads_, (search.B + kQueriesPerTask - 1) / kQueriesPerTask)),
-        parts_(threads_ / groups_),
+        threads_(threads.for_work(bytes_counted() + bytes_at_first(), bytes_per_thread)),
+        team_(threads_, search.B < kQueriesPerTask),
+        groups_(std::min(threads_.count, (search.B + kQueriesPerTask - 1) / kQueriesPerTask)),
+        parts_(threads_.count / groups_),
         scans_(groups_ * parts_),
         turns_(groups_),
         queries_(search.B) {}
@@ -49,7 +49,7 @@ class Rounds {
         scan(task).count(search_.C * part / parts_, search_.C * (part + 1) / parts_);
       });
     } else {
-      team_.call(std::min(threads_, useful(bytes_at_first())));
+      team_.call(useful(bytes_at_first()));
     }
     team_.each(useful(search_.B * search_.C * kOrderBytes), search_.B, [&](int64_t b) {
       queries_[b].emplace(course(b), search_, b);
@@ -67,8 +67,7 @@ class Rounds {
   }
 
  private:
-  // Threads that so much reading keeps busy.
-  int64_t useful(int64_t bytes) const { return std::max<int64_t>(1, bytes / bytes_per_thread_); }
+  int64_t useful(int64_t bytes) const { return threads_.for_work(bytes, bytes_per_thread_).count; }
 
   int64_t bytes_counted() const {
     return search_.spread ? search_.B * search_.C * search_.W * kLine : 0;
@@ -191,7 +190,8 @@ class Rounds {
 
   const Search& search_;
   const Kernels& kernels_;
-  const int64_t bytes_per_thread_, kept_bytes_, threads_;
+  const int64_t bytes_per_thread_, kept_bytes_;
+  const Threads threads_;
   Team team_;
   const int64_t groups_, parts_;  // tasks share the queries, then the clusters of a query
   std::vector<std::optional<Scan>> scans_;

@@ -17,6 +17,7 @@ struct Search {
   const int8_t* codes = nullptr;      // [C, S, D]
   const float* scales = nullptr;      // [C, S]
   const uint32_t* words = nullptr;    // [R, C, W]; row 0 has the live slots
+  const int32_t* names = nullptr;     // [C, S], of the slots; may be null
 
   // The queries.
   int64_t B = 0, N = 0, k = 0;
@@ -40,8 +41,6 @@ struct Search {
   const ExactArrays* exact = nullptr;
   const int32_t* excluded = nullptr;   // [B, X] slots; -1 is none
   int64_t X = 0;
-
-  const int32_t* names = nullptr;     // [C, S], may be null
 
   // The answer.
   float* scores = nullptr;           // [B, k], best first; -inf past the end

@@ -14,9 +14,8 @@ ffi::Error top_k(ffi::ThreadPool pool, Array<ffi::F32, 2> values, std::string_vi
   if (!kernels) return no_instructions(instructions);
   const int64_t B = values.dimensions()[0], n = values.dimensions()[1];
   const int64_t k = best->dimensions()[1];
-  const Threads threads = threads_of(pool);
-  const int64_t useful = std::clamp<int64_t>(B * n / kValuesPerThread, 1, threads.count);
-  const int64_t tasks = useful == 1 ? 1 : std::min(B, 4 * useful);
+  const Threads threads = threads_of(pool).for_work(B * n, kValuesPerThread);
+  const int64_t tasks = std::min(B, threads.tasks());
   auto body = [&](int64_t task) {
     for (int64_t b = B * task / tasks; b < B * (task + 1) / tasks; ++b) {
       Collector collector(k, n);
@@ -30,7 +29,7 @@ ffi::Error top_k(ffi::ThreadPool pool, Array<ffi::F32, 2> values, std::string_vi
       }
     }
   };
-  parallel_for({useful, threads.schedule}, tasks, body);
+  parallel_for(threads, tasks, body);
   return ffi::Error::Success();
 }
 
