@@ -11,9 +11,11 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from typing import NamedTuple
 
 import numpy as np
 
+from experiments.fixed_limit import late_share
 from experiments.policies import Climbing, Greedy
 from experiments.serving_sim import LatencyCurve, simulate
 from serving.hill_climb_config import HillClimbConfig
@@ -22,8 +24,27 @@ from serving.rate_search import RateSearch
 
 LADDER = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 PERCENTILE = 0.99
-_REQUESTS = 4_000  # of one measurement of a rate, at the least
-_TARGETS = 40  # that it lasts, at the least
+
+
+class Length(NamedTuple):
+    """How long a rate is measured, at the least.
+
+    Attributes:
+        requests: That arrive.
+        targets: Latency targets that it lasts: a run that is over before a queue has grown to the
+            target does not tell an overload from a load.
+    """
+
+    requests: int
+    targets: int
+
+    def arrivals(self, rate: float, target: float) -> int:
+        """Requests at `rate` a second and a target in seconds."""
+        return max(self.requests, math.ceil(self.targets * target * rate))
+
+
+_SWEPT = Length(20_000, 200)  # the truth: with a fifth of it, the best limit is often another one
+_TUNED = Length(8_000, 40)
 _WINDOWS = 80  # of the climb while serving; its second half is compared
 _PER_WINDOW = 200  # requests, at the least
 
@@ -85,13 +106,15 @@ def study_curve(seed: int) -> Found:
 def sweep(curve: LatencyCurve, target: float, seed: int) -> dict[int, float]:
     """Highest rate within the target, by limit, down to 1 %: the same arrivals for all."""
     efficient = max(b / s for b, s in zip(curve.buckets, curve.seconds))
-    unit = _arrivals(_REQUESTS, efficient, target, seed)
+    lowest, highest, allowed = 1e-4 * efficient, 1.1 * efficient, 1 - PERCENTILE
+    unit = _arrivals(_SWEPT.arrivals(highest, target), seed)
     rates = {}
     for limit in curve.buckets:
-        low, high = 1e-4 * efficient, 1.1 * efficient
+        low, high = lowest, highest
         while high / low > 1.01:
             middle = math.sqrt(low * high)
-            if _late(unit, curve, limit, middle, target, seed) <= 1 - PERCENTILE:
+            made = unit.first(_SWEPT.arrivals(middle, target)).faster(middle)
+            if late_share(made, curve, limit, target, enough=allowed, seed=seed) <= allowed:
                 low = middle
             else:
                 high = middle
@@ -104,9 +127,9 @@ def tune(curve: LatencyCurve, target: float, seed: int) -> int:
     search = RateSearch(curve.buckets, 1 / curve.seconds[0], percentile=PERCENTILE)
     while (ask := search.proposal) is not None:
         seed += 1
-        unit = _arrivals(2 * _REQUESTS, ask.rate, target, seed)
-        late = _late(unit, curve, ask.batch_limit, ask.rate, target, seed)
-        search.tell(requests=len(unit), late=round(late * len(unit)))
+        made = _arrivals(_TUNED.arrivals(ask.rate, target), seed).faster(ask.rate)
+        late = late_share(made, curve, ask.batch_limit, target, seed=seed)
+        search.tell(requests=len(made), late=round(late * len(made)))
     return search.result.batch_limit
 
 
@@ -128,15 +151,6 @@ def climb(
     return policy.limit, float(run.within(target)[half].mean()) / best
 
 
-def _arrivals(requests: int, rate: float, target: float, seed: int) -> Schedule:
-    """At a rate of 1, so many as last long at `rate`: a run that is over before a queue has grown
-    to the target does not tell an overload from a load."""
-    count = max(float(requests), _TARGETS * target * rate)
-    return schedule(constant(1.0, count), sizes="fixed:1", seed=seed)
-
-
-def _late(
-    unit: Schedule, curve: LatencyCurve, limit: int, rate: float, target: float, seed: int
-) -> float:
-    run = simulate(unit.faster(rate), curve, Greedy(limit, splits=True), seed=seed)
-    return 1 - float(run.within(target).mean())
+def _arrivals(count: int, seed: int) -> Schedule:
+    """About so many, at a rate of 1."""
+    return schedule(constant(1.0, float(count)), sizes="fixed:1", seed=seed)

@@ -1,7 +1,7 @@
 """Does the hill climber reach the best batch limit, and does it hold the target as load changes?
 
-python -m experiments.climb_study            # 1,000 random curves, four systems; about an hour
-python -m experiments.climb_study --quick    # 20 curves, one system; about two minutes
+python -m experiments.climb_study            # 1,000 random curves, four systems; 20 minutes
+python -m experiments.climb_study --quick    # 20 curves, one system; a minute
 
 Everything is simulated, with the very climber that serves; see `climb_curves`, `climb_workloads`.
 """

@@ -37,6 +37,12 @@ class LatencyCurve:
         return np.asarray(self.seconds)[at].tolist()
 
 
+def noise_factors(curve: LatencyCurve, rng: np.random.Generator) -> list[float]:
+    """What the mean times of batches are multiplied by, in turn; of mean 1."""
+    sigma = math.sqrt(math.log1p(curve.noise**2))
+    return np.exp(rng.normal(-(sigma**2) / 2, sigma, _FACTORS)).tolist()
+
+
 class Waiting(NamedTuple):
     """What a policy may know when an executor is free.
 
@@ -115,8 +121,7 @@ class Lane:
         if beside is not None:
             self._seconds.append(beside.by_rows())
             self._largest = min(self._largest, beside.buckets[-1])
-        sigma = math.sqrt(math.log1p(curve.noise**2))
-        self._factors = np.exp(rng.normal(-(sigma**2) / 2, sigma, _FACTORS)).tolist()
+        self._factors = noise_factors(curve, rng)
         self._free: list[tuple[float, int, Ran | None]] = [
             (0.0, n, None) for n in range(len(self._seconds))
         ]

@@ -48,6 +48,12 @@ class Schedule:
         """The same requests at `factor` times the rate: common random numbers for a search."""
         return Schedule(self.times / factor, self.sizes, self.duration / factor)
 
+    def first(self, count: int) -> Schedule:
+        """Its first requests, or all if there are fewer."""
+        if count >= len(self):
+            return self
+        return Schedule(self.times[:count], self.sizes[:count], float(self.times[count]))
+
 
 @dataclasses.dataclass(frozen=True)
 class Profile:

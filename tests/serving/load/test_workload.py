@@ -110,6 +110,11 @@ def test_same_seed_same_schedule_and_faster_keeps_it() -> None:
     fast = one.faster(4.0)
     np.testing.assert_allclose(fast.times * 4, one.times)
     assert fast.duration == one.duration / 4
+    few = one.first(7)
+    np.testing.assert_array_equal(few.times, one.times[:7])
+    np.testing.assert_array_equal(few.sizes, one.sizes[:7])
+    assert few.times[-1] < few.duration <= one.times[7]
+    assert one.first(len(one) + 1) is one
 
 
 @pytest.mark.parametrize(
