@@ -20,7 +20,7 @@ from serving.hill_climb import HillClimbConfig, HillClimber
 from serving.load.workload import Profile, constant, schedule, sine, steps
 
 PERCENTILE = 0.99
-_STEP_AT = 1 / 3  # of the duration
+STEP_AT = 1 / 3  # of the duration
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,7 +76,7 @@ SYSTEMS = {
 
 def workloads(peak: float, seconds: float) -> dict[str, Profile]:
     """Requests per second over time; `peak` is the most that is asked for."""
-    before, after = _STEP_AT * seconds, (1 - _STEP_AT) * seconds
+    before, after = STEP_AT * seconds, (1 - STEP_AT) * seconds
     return {
         "steady": constant(peak, seconds),
         "x4 step": steps([(before, peak / 4), (after, peak)]),
@@ -188,7 +188,7 @@ def compare(
     }
     for workload, profile in workloads(peak, seconds).items():
         made = schedule(profile, sizes=system.sizes, seed=seed)
-        step_at = _STEP_AT * seconds if workload == "x4 step" else None
+        step_at = STEP_AT * seconds if workload == "x4 step" else None
         for name, make in made_by.items():
             policy = make()
             run = simulate(made, system.curve, policy, deadline=system.target, seed=seed)

@@ -55,6 +55,16 @@ class Load:
             yield from times.tolist()
 
 
+@dataclasses.dataclass(frozen=True)
+class Scheduled(Load):
+    """Arrivals at given times, seconds from the start; `rate` and `seconds` only describe them."""
+
+    times: Sequence[float] = ()
+
+    def arrivals(self) -> Iterator[float]:
+        yield from self.times
+
+
 class Latencies:
     """A histogram of fixed size, whose buckets are 1 % wide: a soak must not grow by what it
     measures (the idea of Tene's HdrHistogram)."""
@@ -166,6 +176,7 @@ async def drive(
     expected: Mapping[str, Sequence[float]] | None = None,
     *,
     ended: Callable[[], bool] = lambda: False,
+    told: Callable[[int, float], None] = lambda number, latency: None,
 ) -> Outcome:
     """Sends queries whether or not earlier ones are answered, and waits for the last.
 
@@ -176,18 +187,20 @@ async def drive(
         queries: Taken in turn.
         expected: By version, the best value of each query; answers are held against it.
         ended: Asked at every arrival; ends the load before its time.
+        told: Gets the number of every request that is answered, from 0, and its latency in seconds.
     """
     outcome, running = Outcome(), set[asyncio.Future[Answered]]()
     around = list(itertools.islice(itertools.cycle(queries), len(queries) + load.rows))
     start, cores = time.perf_counter(), CpuTime.now()
 
-    def done(first: int, scheduled: float, future: asyncio.Future[Answered]) -> None:
+    def done(number: int, first: int, scheduled: float, future: asyncio.Future[Answered]) -> None:
         running.discard(future)
         if (error := future.exception()) is not None:
             outcome.expired += isinstance(error, DeadlineExceeded)
             outcome.failed += not isinstance(error, DeadlineExceeded)
             return
         answered, latency = future.result(), time.perf_counter() - start - scheduled
+        told(number, latency)
         outcome.answered += 1
         outcome.in_time += latency <= load.timeout_s
         outcome.latencies.add(latency)
@@ -195,7 +208,8 @@ async def drive(
         outcome.mixed += expected is not None and not _of_one_version(answered, first, expected)
 
     def send(scheduled: float) -> None:
-        first = outcome.sent * load.rows % len(queries)
+        number = outcome.sent
+        first = number * load.rows % len(queries)
         outcome.sent += 1
         try:
             future = service.ask(around[first : first + load.rows], timeout=load.timeout_s)
@@ -203,7 +217,7 @@ async def drive(
             outcome.refused[refusal.reason] += 1
         else:
             running.add(future)
-            future.add_done_callback(functools.partial(done, first, scheduled))
+            future.add_done_callback(functools.partial(done, number, first, scheduled))
             outcome.largest_queue = max(outcome.largest_queue, service.queue_rows)
 
     for scheduled in load.arrivals():

@@ -140,6 +140,13 @@ class Batcher(Generic[Item]):
                 ahead += rows
         return ahead
 
+    @property
+    def first(self) -> Ticket[Item] | None:
+        """Whose turn is next."""
+        while self._order and not self._order[0][2].left:
+            heapq.heappop(self._order)  # withdrawn ones leave when they come to the front
+        return self._order[0][2] if self._order else None
+
     def next(self, now: float, *, free: str | None) -> Batch[Item] | None:
         """The batch to run now; it leaves the queue. `None` if it is better to wait.
 
@@ -153,9 +160,8 @@ class Batcher(Generic[Item]):
         return self._take(now, free) if self.rows and free else None
 
     def _take(self, now: float, reason: str) -> Batch[Item]:
-        while not self._order[0][2].left:  # withdrawn ones leave when they come to the front
-            heapq.heappop(self._order)
-        group = self._order[0][2].group
+        assert self.first is not None
+        group = self.first.group
         room, pieces, others = self.limit, [], []
         while room and self._order:
             entry = heapq.heappop(self._order)

@@ -27,7 +27,7 @@ from serving.stats import Stats
 log = logging.getLogger(__name__)
 
 # A batch is put together in less; what arrives later than this goes with the next one.
-_AHEAD_S = 0.001
+AHEAD_S = 0.001
 
 
 @dataclasses.dataclass(eq=False)
@@ -160,14 +160,18 @@ class Scheduler:
             self._alarm = None
         while len(self._running) < self._depth:
             now = time.perf_counter()
-            left = self._busy_until - now
-            free = IDLE if not self._running else AHEAD if left < _AHEAD_S else None
-            batch = self.queue.next(now, free=free)
+            batch, again = self._next(now)
             if batch is None:
                 if self.queue.rows:
-                    self._alarm = self._loop.call_later(left - _AHEAD_S, self._pump)
+                    self._alarm = self._loop.call_later(again - now, self._pump)
                 return
             self._send(batch, now)
+
+    def _next(self, now: float) -> tuple[Batch[Pending] | None, float]:
+        """The batch to send now; if there is none, when to ask again if nothing else happens."""
+        left = self._busy_until - now
+        free = IDLE if not self._running else AHEAD if left < AHEAD_S else None
+        return self.queue.next(now, free=free), self._busy_until - AHEAD_S
 
     def _send(self, batch: Batch[Pending], now: float) -> None:
         for piece in batch.pieces:

@@ -16,7 +16,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NoReturn
 
 from serving.admission import STOPPING, Admission
@@ -51,6 +51,7 @@ class Service:
         config: Bounds and defaults.
         climber: Moves the batch limit; without one it is the largest compiled size.
         degraded: What is wrong from the start, such as a newer version that cannot serve.
+        scheduler: Makes the scheduler; studies put the rules of other servers in its place.
 
     Attributes:
         stats: Counters and recent durations.
@@ -66,8 +67,10 @@ class Service:
         climber: HillClimber | None = None,
         *,
         degraded: str | None = None,
+        scheduler: Callable[..., Scheduler] = Scheduler,
     ) -> None:
         self.config = config
+        self._make_scheduler = scheduler
         self.climbing = Climbing(climber, engine.buckets) if climber else None
         self.stats = Stats(climbing=self.climbing)
         self.versions = Versions(engine, self.stats, degraded)
@@ -100,7 +103,7 @@ class Service:
         """Warms the programs up and opens the door. Call on the loop that will serve."""
         self.warmed_up = measured = await self.versions.warm()
         self._recompiles.watch_this_thread()
-        self._scheduler = Scheduler(
+        self._scheduler = self._make_scheduler(
             limit=self.versions.engine.buckets[-1],
             depth=self.config.depth,
             head_start_s=self.config.head_start_s,
@@ -170,11 +173,9 @@ class Service:
             ValueError: No program is compiled for so many.
             RuntimeError: The service has not been started.
         """
-        if not 1 <= rows <= self.versions.engine.buckets[-1]:
-            raise ValueError(
-                f"{rows=} must be from 1 to {self.versions.engine.buckets[-1]}, the largest size "
-                "that is compiled"
-            )
+        largest = self.versions.engine.buckets[-1]
+        if not 1 <= rows <= largest:
+            raise ValueError(f"{rows=} must be from 1 to {largest}, the largest size compiled")
         if self._scheduler is None:
             raise RuntimeError("start the service before its batches are limited")
         self._scheduler.queue.limit = rows
@@ -192,8 +193,7 @@ class Service:
             Overloaded: At once, if the answer could not come in time or the queue is full.
             DeadlineExceeded: The time ran out.
             BatchFailed: The device gave an error.
-            ValueError, KeyError: The caller's fault. Said before the request queues, so no
-                request harms another.
+            ValueError, KeyError: The caller's fault, said before the request queues.
         """
         return await self.ask(queries, timeout=timeout, priority=priority)
 

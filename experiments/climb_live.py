@@ -1,0 +1,212 @@
+"""The hill climber in a running service against every fixed limit and the rules of other servers.
+
+    python -m experiments.climb_live --snapshots runs/demo/snapshots     # 20 minutes
+    python -m experiments.climb_live --seconds 8 --buckets 1 8 64        # a quick look
+
+What `climb_study` does in the simulator, with the real engine: steady load, a step to four times
+the load, and a slow sine, at most `--load` of what the best fixed limit carries within the target.
+Every rule meets the same arrivals and stands behind the same door. Service and generator share
+process and machine.
+
+Bars: goodput within the target at least 0.95 of the best fixed limit's, and above that of every
+rule of the others; the target met again at most 10 s after the step.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import uvloop
+from rich.console import Console
+from rich.progress import Progress
+
+from experiments.climb_plot import plot_climb
+from experiments.climb_study import relative, table
+from experiments.climb_workloads import STEP_AT, Outcome, outcome, workloads
+from experiments.command import run_command
+from experiments.live_policies import PolicyScheduler
+from experiments.policies import BentoML, Clipper, Triton
+from experiments.results import FOLDER, write_result
+from experiments.serving_drive import Scheduled, drive
+from experiments.serving_lane import Policy
+from experiments.serving_sim import Run
+from serving.config import ServiceConfig
+from serving.engine import Engine
+from serving.hill_climb import HillClimber
+from serving.hill_climb_config import Decision, HillClimbConfig
+from serving.load.workload import Schedule, schedule
+from serving.process import settle, start_devices
+from serving.query import Query
+from serving.rate_tuning import Measuring, find_limit
+from serving.service import Service
+from serving.versions import open_newest
+
+OURS = "hill climber"
+_USERS = 512
+
+
+@dataclasses.dataclass(frozen=True)
+class Study:
+    """What to measure.
+
+    Attributes:
+        snapshots: A published version, or the folder of all.
+        buckets: Compiled batch sizes; all of them are tried as fixed limits.
+        target_ms: Of the 99th percentile.
+        seconds: Length of each workload.
+        load: Peak of the workloads, as a share of the rate that the best fixed limit carries.
+        rate: That rate, requests a second; 0 measures it.
+        seed: Of the arrivals.
+    """
+
+    snapshots: Path = Path("runs/demo/snapshots")
+    buckets: tuple[int, ...] = (1, 4, 16, 64, 256)
+    target_ms: float = 50.0
+    seconds: float = 40.0
+    load: float = 0.9
+    rate: float = 0.0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not 0 < self.load <= 1:
+            raise ValueError(f"load={self.load} must be a share above 0 and at most 1")
+        if self.seconds < 3:
+            raise ValueError(f"seconds={self.seconds} must be at least 3, a third before the step")
+
+    @property
+    def target_s(self) -> float:
+        """The target in seconds."""
+        return 1e-3 * self.target_ms
+
+
+def rules(study: Study) -> dict[str, Callable[[], Policy]]:
+    """How the others choose their batches; a fresh one for each run."""
+    largest = max(study.buckets)
+    middle = sorted(study.buckets)[len(study.buckets) // 2]
+    return {
+        "Triton, default": lambda: Triton(largest),
+        "Triton, delay 5 ms": lambda: Triton(largest, delay=5e-3),
+        "Triton, preferred": lambda: Triton(largest, delay=1e-3, preferred=(middle, largest)),
+        "BentoML, default": lambda: BentoML(min(100, largest)),
+        "Clipper (AIMD)": lambda: Clipper(study.target_s, largest=largest),
+    }
+
+
+def services(engine: Engine, study: Study) -> dict[str, Callable[[], Service]]:
+    """Makes the services to compare; fixed limits are named `fixed N`."""
+    config = ServiceConfig()
+
+    def climbing() -> Service:
+        return Service(engine, config, HillClimber(HillClimbConfig(study.buckets, study.target_s)))
+
+    def fixed(limit: int) -> Service:
+        climb = HillClimbConfig(study.buckets, study.target_s, mode="fixed", start=limit)
+        return Service(engine, config, HillClimber(climb))
+
+    def ruled(policy: Callable[[], Policy]) -> Service:
+        return Service(
+            engine, config, scheduler=functools.partial(PolicyScheduler, policy=policy())
+        )
+
+    return (
+        {OURS: climbing}
+        | {name: functools.partial(ruled, policy) for name, policy in rules(study).items()}
+        | {f"fixed {limit}": functools.partial(fixed, limit) for limit in study.buckets}
+    )
+
+
+async def highest_rate(engine: Engine, study: Study) -> float:
+    """Requests a second that the best fixed limit carries within the target."""
+    service = Service(engine, ServiceConfig())
+    await service.start()
+    try:
+        options = Measuring(study.target_s, seed=study.seed)
+        return (await find_limit(service, options, lambda measured: None)).rate
+    finally:
+        await service.stop()
+
+
+async def run_one(
+    service: Service, queries: Sequence[Query], made: Schedule, target: float
+) -> tuple[Run, float]:
+    """One service under one workload, and when it began (`time.time`)."""
+    latencies = np.full(len(made), np.nan)
+    load = Scheduled(
+        len(made) / made.duration, made.duration, timeout_s=target, times=made.times.tolist()
+    )
+    await service.start()
+    began = time.time()
+    try:
+        await drive(service, queries, load, told=latencies.__setitem__)
+    finally:
+        await service.stop()
+    return Run(made.times, latencies, made.duration, np.zeros(0), np.zeros(0, int)), began
+
+
+def trace(service: Service, began: float, duration: float) -> list[tuple[float, Decision]]:
+    """The moves of its climber, in seconds from the start, and where it ended."""
+    assert service.climbing is not None
+    moves = [
+        (max(0.0, move.at - began), Decision(move.batch_limit, None, move.reason, True))
+        for move in service.climbing.moves
+    ]
+    return [*moves, (duration, moves[-1][1])]
+
+
+async def measure(study: Study, console: Console) -> dict[str, Any]:
+    """All figures of a study."""
+    engine, _ = open_newest(study.snapshots, buckets=study.buckets)
+    users = engine.snapshot.catalogue.user_ids[:_USERS]
+    queries = [Query(user=user) for user in users] or [Query()]
+    settle()
+    with console.status("the rate that the best limit carries"):
+        rate = study.rate or await highest_rate(engine, study)
+    console.print(f"{rate:,.0f} requests/s within {study.target_ms:g} ms")
+    made_by = services(engine, study)
+    outcomes: dict[str, dict[str, Outcome]] = {}
+    with Progress(console=console) as progress:
+        for workload, profile in workloads(study.load * rate, study.seconds).items():
+            made = schedule(profile, sizes="fixed:1", seed=study.seed)
+            step_at = STEP_AT * study.seconds if workload == "x4 step" else None
+            outcomes[workload] = {}
+            for name in progress.track(made_by, description=workload):
+                service = made_by[name]()
+                run, began = await run_one(service, queries, made, study.target_s)
+                outcomes[workload][name] = outcome(run, study.target_s, step_at=step_at)
+                if (workload, name) == ("x4 step", OURS):
+                    plot_climb(
+                        FOLDER / f"climb-live-{study.snapshots.resolve().parent.name}.png",
+                        run,
+                        trace(service, began, study.seconds),
+                        target=study.target_s,
+                        title="A running service, load x4",
+                    )
+    return {
+        "rate": rate,
+        "workloads": outcomes,
+        "goodput_relative_to_best_fixed": {w: relative(by) for w, by in outcomes.items()},
+    }
+
+
+def main(study: Study) -> None:
+    console = Console()
+    start_devices()
+    figures = uvloop.run(measure(study, console))
+    console.print(table("a running service", figures["workloads"]))
+    path = write_result(
+        FOLDER / f"climb-live-{study.snapshots.resolve().parent.name}.json",
+        study="experiments.climb_live",
+        settings=dataclasses.asdict(study),
+        figures=figures,
+    )
+    console.print(f"written to {path}")
+
+
+if __name__ == "__main__":
+    run_command(main, Study, __doc__)
