@@ -48,6 +48,11 @@ class Catalogue:
             made[name] = [[v for v in row if v >= 0] for row in values] if several else values
         return made
 
+    def items(self) -> Items:
+        """As the item tower wants them."""
+        coded = {name: jnp.asarray(self.columns[name] + 1) for name in ("language", "category")}
+        return Items(id=jnp.arange(len(self.clump), dtype=jnp.int32), features=coded)
+
     def admitted(self, feature: str, value: int) -> np.ndarray:
         """Whether each item has the value, bool [n]."""
         column = self.columns[feature]
@@ -82,13 +87,7 @@ def make_variables(study: Study, catalogue: Catalogue) -> dict[str, Any]:
     """Parameters and index of a `Retriever`: initialised, with item vectors that lie in clumps."""
     rng = np.random.default_rng(study.seed + 1)
     schema, config = study.schema(), study.config()
-    items = Items(
-        id=jnp.arange(study.items, dtype=jnp.int32),
-        features={
-            "language": jnp.asarray(catalogue.columns["language"] + 1),
-            "category": jnp.asarray(catalogue.columns["category"] + 1),
-        },
-    )
+    items = catalogue.items()
     few = jax.tree.map(lambda column: column[None, :2], items)
     init = jax.jit(Model(schema, config).init)  # compiled as one, an init of seconds, not a minute
     params = init(jax.random.key(study.seed), _nobody(study), few)["params"]
