@@ -33,6 +33,8 @@ BENCHMARKS = (
     "experiments.filter_bench --data glove --threads 2",
     "experiments.filter_bench --data mixture --clusters 2048 --threads 2",
     "experiments.services_study",
+    "experiments.climb_study",
+    "experiments.climb_live",
     "experiments.serving_study --soak-minutes 5",
     "experiments.serving_front",
     "experiments.serving_kill",

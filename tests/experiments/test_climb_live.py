@@ -76,11 +76,12 @@ def test_every_rule_and_every_fixed_limit_is_compared(engine: Engine) -> None:
     schedule = Schedule(np.linspace(0, 0.3, 40), np.ones(40, int), 0.3)
     for name, make in made.items():
         service = make()
-        run, began = asyncio.run(run_one(service, QUERIES, schedule, STUDY.target_s))
+        run, began, cores = asyncio.run(run_one(service, QUERIES, schedule, STUDY.target_s))
         assert run.latencies.shape == (40,)
         assert np.nanmin(run.latencies) > 0
         answered = np.count_nonzero(~np.isnan(run.latencies))
         assert answered == service.stats.answered, name
+        assert sum(cores.values()) == pytest.approx(1.0)
         if service.climbing is not None:
             times, decisions = zip(*trace(service, began, 0.3))
             assert list(times) == sorted(times)
@@ -92,6 +93,7 @@ def test_every_rule_and_every_fixed_limit_is_compared(engine: Engine) -> None:
     [
         ({"load": 1.2}, "load=1.2 must be a share"),
         ({"seconds": 2.0}, "seconds=2.0 must be at least 3"),
+        ({"rounds": 0}, "rounds=0 must be at least 1"),
     ],
 )
 def test_rejects_bad_settings(settings: dict[str, float], message: str) -> None:
