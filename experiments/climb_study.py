@@ -58,16 +58,16 @@ def study_curves(study: Study, pool: concurrent.futures.Executor) -> Iterator[Fo
 
 
 def study_system(name: str, study: Study) -> dict[str, dict[str, Outcome]]:
-    """Outcomes by workload and policy; draws the climb after the step."""
+    """Outcomes by workload and policy; draws the climb of one that has to find its way."""
     system, outcomes = SYSTEMS[name], dict[str, dict[str, Outcome]]()
     for workload, policy_name, one, policy, run in compare(
         system, seconds=study.seconds, load=study.load, seed=study.seed
     ):
         outcomes.setdefault(workload, {})[policy_name] = one
-        if (workload, policy_name) == ("x4 step", "hill climber"):
+        if (workload, policy_name) == ("x4 step", "hill climber, no warm-up"):
             assert isinstance(policy, Climbing)
-            path = FOLDER / f"climb-{name.replace(' ', '-')}.png"
-            plot_climb(path, run, policy.trace, target=system.target, title=f"{name}, load x4")
+            path, title = FOLDER / f"climb-{name.replace(' ', '-')}.png", f"{name}, load x4"
+            plot_climb(path, run, policy.trace, target=system.target, title=title)
     return outcomes
 
 
