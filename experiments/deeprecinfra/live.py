@@ -117,7 +117,8 @@ class Machines:
         return int(late.sum()) <= allowed(len(load))
 
     def carried(self, way: Way, rate: float, target: float) -> float:
-        """Queries per second, measured, in steps of 4 % from a first guess; 0: a tenth is missed.
+        """Queries per second, measured, in steps of 4 % from a first guess; 0: a tenth is missed,
+        as on a machine that stands still meanwhile.
 
         Steps down grow, so that a guess that is far off costs few measurements.
         """

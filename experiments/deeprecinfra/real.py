@@ -90,10 +90,11 @@ def study(real: Real, model: str, cores: int) -> Found:
         ranked = own.ranked(target)
         best, rate = ours, own.carried(ours, guess, target)
         for way in ranked[: real.candidates]:
-            if way != ours and own.meets(way, 1.04 * rate, target):
-                best, rate = way, own.carried(way, 1.04 * rate, target)
+            better = 1.04 * rate or guess  # ours may have missed its target throughout
+            if way != ours and own.meets(way, better, target):
+                best, rate = way, own.carried(way, better, target)
         # The best of many measurements is partly luck, so both are measured again.
-        oracle = own.carried(best, rate, target)
+        oracle = own.carried(best, rate or guess, target)
         carried = oracle if best == ours else own.carried(ours, guess, target)
         full = Servers(own.machines[alone], base.setting).capacity(own.sizes)
         least = own.carried(base, full, target)
