@@ -73,7 +73,7 @@ def study(real: Real, model: str, cores: int) -> Found:
 
     Raises:
         RuntimeError: A worker did not start, such as for tables that do not fit.
-        TargetError: No setting meets the target; says the lowest latency seen.
+        TargetError: No setting meets the target; says the lowest latency seen, or what was asked.
     """
     config = model_config(model, real.preset, table_scale=real.table_scale)
     target, alone = latency_target(model, real.level), Layout(cores, 1)
@@ -95,6 +95,12 @@ def study(real: Real, model: str, cores: int) -> Found:
                 best, rate = way, own.carried(way, better, target)
         # The best of many measurements is partly luck, so both are measured again.
         oracle = own.carried(best, rate or guess, target)
+        if not oracle:
+            raise TargetError(
+                f"{model} on {cores} cores: {best} missed {1e3 * target:.4g} ms even at a tenth of "
+                f"the {rate or guess:,.1f} queries/s that were expected. Another program has the "
+                "cores: run this on a quiet machine"
+            )
         carried = oracle if best == ours else own.carried(ours, guess, target)
         full = Servers(own.machines[alone], base.setting).capacity(own.sizes)
         least = own.carried(base, full, target)

@@ -60,13 +60,14 @@ def test_a_run_measures_writes_and_is_not_repeated(
 ) -> None:
     monkeypatch.setattr("tempfile.gettempdir", lambda: str(tmp_path))
     monkeypatch.setattr(real, "usable_cores", lambda: [0])
-    monkeypatch.setattr(real, "latency_target", lambda *_: 0.05)  # on any machine, under any load
+    monkeypatch.setattr(real, "latency_target", lambda *_: 0.2)  # on any machine, under any load
     asked = Real(
         models=("ncf",), table_scale=0.001, seconds=0.02, candidates=1, ladder=(100, 400, 1024),
         folder=tmp_path / "results",
     )  # fmt: skip
     (found,) = main(asked)
-    assert found.oracle >= found.ours >= 0  # 0 where the machine stood still meanwhile
+    assert found.oracle >= found.ours >= 0
+    assert found.oracle > 0
     assert found.ways["static"] == "1 x 1, batch 1000"
     assert len(found.equal) == (2 if found.static else 0)
     document = json.loads((tmp_path / "results" / "deeprecinfra-real.json").read_text())
@@ -77,16 +78,17 @@ def test_a_run_measures_writes_and_is_not_repeated(
     assert main(asked) == [found]
 
 
-def test_a_machine_that_stands_still_carries_nothing(
+def test_a_machine_that_stands_still_is_named(
     tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("tempfile.gettempdir", lambda: str(tmp_path))
     monkeypatch.setattr(real, "usable_cores", lambda: [0])
     monkeypatch.setattr(real, "latency_target", lambda *_: 0.05)
     monkeypatch.setattr(real.Machines, "meets", lambda *_: False)
     asked = Real(
         models=("ncf",), table_scale=0.001, seconds=0.02, candidates=2, ladder=(100, 400, 1024),
-        fresh=True, folder=tmp_path,
+        folder=tmp_path,
     )  # fmt: skip
-    found = real.study(asked, "ncf", 1)
-    assert found.static == found.ours == found.oracle == 0
-    assert found.tails == found.equal == []
+    with pytest.raises(TargetError, match=r"missed 50 ms even at a tenth of .* on a quiet machine"):
+        main(asked)
+    assert not list(tmp_path.glob("*.json"))
