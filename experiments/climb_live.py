@@ -32,10 +32,10 @@ from rich.progress import Progress
 
 from experiments.climb_plot import plot_climb
 from experiments.climb_study import relative, table
-from experiments.climb_workloads import STEP_AT, Outcome, outcome, workloads
+from experiments.climb_workloads import OURS, Outcome, outcome, step_at, workloads
 from experiments.command import run_command
 from experiments.live_policies import PolicyScheduler
-from experiments.policies import BentoML, Clipper, Triton
+from experiments.policies import other_rules
 from experiments.results import FOLDER, write_result
 from experiments.serving_drive import Scheduled, drive
 from experiments.serving_lane import Policy
@@ -51,7 +51,6 @@ from serving.rate_tuning import Measured, Measuring, find_limit
 from serving.service import Service
 from serving.versions import open_newest
 
-OURS = "hill climber"
 _USERS = 512
 
 
@@ -84,7 +83,7 @@ class Study:
             raise ValueError(f"load={self.load} must be a share above 0 and at most 1")
         if self.rounds < 1:
             raise ValueError(f"rounds={self.rounds} must be at least 1")
-        if self.seconds < 3:
+        if not self.seconds >= 3:
             raise ValueError(f"seconds={self.seconds} must be at least 3, a third before the step")
 
     @property
@@ -99,16 +98,9 @@ class Study:
 
 
 def rules(study: Study) -> dict[str, Callable[[], Policy]]:
-    """How the others choose their batches; a fresh one for each run."""
-    largest = max(study.buckets)
-    middle = sorted(study.buckets)[len(study.buckets) // 2]
-    return {
-        "Triton, default": lambda: Triton(largest),
-        "Triton, delay 5 ms": lambda: Triton(largest, delay=5e-3),
-        "Triton, preferred": lambda: Triton(largest, delay=1e-3, preferred=(middle, largest)),
-        "BentoML, default": lambda: BentoML(min(100, largest)),
-        "Clipper (AIMD)": lambda: Clipper(study.target_s, largest=largest),
-    }
+    """How the others choose their batches."""
+    middle, largest = study.buckets[len(study.buckets) // 2], study.buckets[-1]
+    return other_rules(study.buckets, study.target_s, preferred=(middle, largest))
 
 
 def services(engine: Engine, study: Study) -> dict[str, Callable[[], Service]]:
@@ -201,8 +193,8 @@ async def measure(study: Study, console: Console) -> dict[str, Any]:
             made = schedule(shapes[workload], sizes="fixed:1", seed=study.seed + number)
             service = made_by[name]()
             run, began, cores = await run_one(service, queries, made, study.target_s)
-            step_at = STEP_AT * study.seconds if workload == "x4 step" else None
-            ran.append(Ran(workload, name, outcome(run, study.target_s, step_at=step_at), cores))
+            at = step_at(workload, study.seconds)
+            ran.append(Ran(workload, name, outcome(run, study.target_s, step_at=at), cores))
             if (workload, name, number) == ("x4 step", OURS, 0):
                 plot_climb(
                     FOLDER / f"climb-live-{study.name}.png",

@@ -22,7 +22,7 @@ from rich.table import Table
 
 from experiments.climb_curves import Found, study_curve
 from experiments.climb_plot import plot_climb
-from experiments.climb_workloads import SYSTEMS, Outcome, compare
+from experiments.climb_workloads import OURS, SYSTEMS, Outcome, compare
 from experiments.command import run_command
 from experiments.policies import Climbing
 from experiments.results import FOLDER, write_result
@@ -109,7 +109,7 @@ def table(system: str, by_workload: Mapping[str, Mapping[str, Outcome]]) -> Tabl
 def headline(figures: Mapping[str, Any], outcomes: Mapping[str, Any]) -> dict[str, str]:
     """For the README's table."""
     shares = [relative(by) for each in outcomes.values() for by in each.values()]
-    ours = min(share["hill climber"] for share in shares)
+    ours = min(share[OURS] for share in shares)
     return {
         f"hill climber, simulated: {figures['curves']:,} random latency curves": (
             f"within 5 % of the best limit on {figures['tuned_within_5_percent']:.1%} offline, "

@@ -13,14 +13,15 @@ from collections.abc import Callable, Iterator
 import numpy as np
 from scipy.special import bdtrc
 
-from experiments.policies import BentoML, Climbing, Clipper, Greedy, Triton
+from experiments.policies import Climbing, Greedy, other_rules
 from experiments.serving_lane import Policy
 from experiments.serving_sim import LatencyCurve, Run, simulate
 from serving.hill_climb import HillClimbConfig, HillClimber
 from serving.load.workload import Profile, constant, schedule, sine, steps
 
+OURS = "hill climber"
 PERCENTILE = 0.99
-STEP_AT = 1 / 3  # of the duration
+_STEP_AT = 1 / 3  # of the duration
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,12 +77,17 @@ SYSTEMS = {
 
 def workloads(peak: float, seconds: float) -> dict[str, Profile]:
     """Requests per second over time; `peak` is the most that is asked for."""
-    before, after = STEP_AT * seconds, (1 - STEP_AT) * seconds
+    before, after = _STEP_AT * seconds, (1 - _STEP_AT) * seconds
     return {
         "steady": constant(peak, seconds),
         "x4 step": steps([(before, peak / 4), (after, peak)]),
         "slow sine": sine(peak / 1.6, 0.6, seconds / 2, seconds),
     }
+
+
+def step_at(workload: str, seconds: float) -> float | None:
+    """When the load of a workload of this length steps up; None: it does not."""
+    return _STEP_AT * seconds if workload == "x4 step" else None
 
 
 def policies(system: System, seed: int) -> dict[str, Callable[[], Policy]]:
@@ -94,21 +100,15 @@ def policies(system: System, seed: int) -> dict[str, Callable[[], Policy]]:
     ladder, target = system.curve.buckets, system.target
     config = HillClimbConfig(ladder, target, percentile=PERCENTILE, seed=seed)
 
-    return {
-        "hill climber": lambda: Climbing.warmed(config, system.curve, seed=seed),
+    ours: dict[str, Callable[[], Policy]] = {
+        OURS: lambda: Climbing.warmed(config, system.curve, seed=seed),
         "hill climber, 1.5x slower when busy": lambda: Climbing.warmed(
             config, system.curve, seed=seed, haste=1.5
         ),
         "hill climber, no warm-up": lambda: Climbing(HillClimber(config)),
         "batch 1": lambda: Greedy(ladder[0]),
-        "Triton, default": lambda: Triton(ladder[-1]),
-        "Triton, delay 5 ms": lambda: Triton(ladder[-1], delay=5e-3),
-        "Triton, preferred": lambda: Triton(
-            ladder[-1], delay=1e-3, preferred=(ladder[-5], ladder[-3])
-        ),
-        "BentoML, default": lambda: BentoML(min(100, ladder[-1])),
-        "Clipper (AIMD)": lambda: Clipper(target, largest=ladder[-1]),
     }
+    return ours | other_rules(ladder, target, preferred=(ladder[-5], ladder[-3]))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -188,8 +188,8 @@ def compare(
     }
     for workload, profile in workloads(peak, seconds).items():
         made = schedule(profile, sizes=system.sizes, seed=seed)
-        step_at = STEP_AT * seconds if workload == "x4 step" else None
+        at = step_at(workload, seconds)
         for name, make in made_by.items():
             policy = make()
             run = simulate(made, system.curve, policy, deadline=system.target, seed=seed)
-            yield workload, name, outcome(run, system.target, step_at=step_at), policy, run
+            yield workload, name, outcome(run, system.target, step_at=at), policy, run

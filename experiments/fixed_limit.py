@@ -34,7 +34,7 @@ def late_share(
         seed: Of the noise; as in `simulate`.
     """
     arrived, seconds = made.times.tolist(), curve.by_rows()
-    factors = noise_factors(curve, np.random.default_rng(seed).spawn(2)[0])
+    factors = noise_factors(curve.noise, np.random.default_rng(seed).spawn(2)[0])
     requests, most = len(arrived), enough * len(arrived)
     head = batch = late = 0
     free = 0.0

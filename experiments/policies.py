@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from experiments.serving_lane import Policy
 from experiments.serving_sim import LatencyCurve, Ran, Waiting
 from serving.hill_climb import Decision, HillClimber
 from serving.hill_climb_config import HillClimbConfig, Window
@@ -112,6 +114,26 @@ class Clipper(Greedy):
             self.limit = max(1, int(0.9 * self.limit))
         elif batch.rows >= self.limit:
             self.limit = min(self._largest, self.limit + self._step)
+
+
+def other_rules(
+    ladder: Sequence[int], target: float, *, preferred: tuple[int, ...]
+) -> dict[str, Callable[[], Policy]]:
+    """The rules of other servers as they come, by name; a fresh one for each run.
+
+    Args:
+        ladder: Batch sizes, ascending.
+        target: Seconds, for the rule that has one.
+        preferred: Sizes, for the rule that is told some.
+    """
+    largest = ladder[-1]
+    return {
+        "Triton, default": lambda: Triton(largest),
+        "Triton, delay 5 ms": lambda: Triton(largest, delay=5e-3),
+        "Triton, preferred": lambda: Triton(largest, delay=1e-3, preferred=preferred),
+        "BentoML, default": lambda: BentoML(min(100, largest)),
+        "Clipper (AIMD)": lambda: Clipper(target, largest=largest),
+    }
 
 
 class IdleMachine:

@@ -193,7 +193,7 @@ async def drive(
     around = list(itertools.islice(itertools.cycle(queries), len(queries) + load.rows))
     start, cores = time.perf_counter(), CpuTime.now()
 
-    def done(number: int, first: int, scheduled: float, future: asyncio.Future[Answered]) -> None:
+    def done(number: int, scheduled: float, future: asyncio.Future[Answered]) -> None:
         running.discard(future)
         if (error := future.exception()) is not None:
             outcome.expired += isinstance(error, DeadlineExceeded)
@@ -205,7 +205,9 @@ async def drive(
         outcome.in_time += latency <= load.timeout_s
         outcome.latencies.add(latency)
         outcome.versions[answered.version] += 1
-        outcome.mixed += expected is not None and not _of_one_version(answered, first, expected)
+        outcome.mixed += expected is not None and not _of_one_version(
+            answered, number * load.rows, expected
+        )
 
     def send(scheduled: float) -> None:
         number = outcome.sent
@@ -217,7 +219,7 @@ async def drive(
             outcome.refused[refusal.reason] += 1
         else:
             running.add(future)
-            future.add_done_callback(functools.partial(done, number, first, scheduled))
+            future.add_done_callback(functools.partial(done, number, scheduled))
             outcome.largest_queue = max(outcome.largest_queue, service.queue_rows)
 
     for scheduled in load.arrivals():

@@ -37,10 +37,11 @@ class LatencyCurve:
         return np.asarray(self.seconds)[at].tolist()
 
 
-def noise_factors(curve: LatencyCurve, rng: np.random.Generator) -> list[float]:
-    """What the mean times of batches are multiplied by, in turn; of mean 1."""
-    sigma = math.sqrt(math.log1p(curve.noise**2))
-    return np.exp(rng.normal(-(sigma**2) / 2, sigma, _FACTORS)).tolist()
+def noise_factors(noise: float, rng: np.random.Generator, *, count: int = _FACTORS) -> list[float]:
+    """What mean times are multiplied by, in turn: lognormal, of mean 1 and this coefficient of
+    variation."""
+    sigma = math.sqrt(math.log1p(noise**2))
+    return np.exp(rng.normal(-(sigma**2) / 2, sigma, count)).tolist()
 
 
 class Waiting(NamedTuple):
@@ -121,7 +122,7 @@ class Lane:
         if beside is not None:
             self._seconds.append(beside.by_rows())
             self._largest = min(self._largest, beside.buckets[-1])
-        self._factors = noise_factors(curve, rng)
+        self._factors = noise_factors(curve.noise, rng)
         self._free: list[tuple[float, int, Ran | None]] = [
             (0.0, n, None) for n in range(len(self._seconds))
         ]

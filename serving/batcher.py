@@ -160,8 +160,9 @@ class Batcher(Generic[Item]):
         return self._take(now, free) if self.rows and free else None
 
     def _take(self, now: float, reason: str) -> Batch[Item]:
-        assert self.first is not None
-        group = self.first.group
+        first = self.first
+        assert first is not None
+        group = first.group
         room, pieces, others = self.limit, [], []
         while room and self._order:
             entry = heapq.heappop(self._order)

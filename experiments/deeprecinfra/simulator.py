@@ -18,6 +18,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from experiments.deeprecinfra.profiles import Machine
+from experiments.serving_lane import noise_factors
 from serving.load.workload import LARGEST, Schedule
 
 _FACTORS = 8191  # of noise, drawn once and used in turn; prime, so that no pattern repeats
@@ -123,10 +124,12 @@ class Servers:
         self._queue = collections.deque[tuple[int, float, int]]()
         self._waiting, self._latest = 0, 0.0
         rngs = np.random.default_rng(seed).spawn(2)
-        self._noise = itertools.cycle(_factors(machine.cpu.noise, rngs[0]))
+        self._noise = itertools.cycle(noise_factors(machine.cpu.noise, rngs[0], count=_FACTORS))
         if machine.accelerator is not None:
             self._launch = machine.accelerator.by_rows().tolist()
-            self._launch_noise = itertools.cycle(_factors(machine.accelerator.noise, rngs[1]))
+            self._launch_noise = itertools.cycle(
+                noise_factors(machine.accelerator.noise, rngs[1], count=_FACTORS)
+            )
 
     def capacity(self, sizes: Int[np.ndarray, " n"]) -> float:
         """Queries per second at which a device is always busy; an upper bound where they join."""
@@ -263,10 +266,3 @@ class Servers:
             ends[which[at:after]] = self._launched
             at = after
         return ends
-
-
-def _factors(noise: float, rng: np.random.Generator) -> list[float]:
-    """Lognormal with mean 1 and this coefficient of variation."""
-    sigma = math.sqrt(math.log1p(noise**2))
-    factors: list[float] = np.exp(rng.normal(-(sigma**2) / 2, sigma, _FACTORS)).tolist()
-    return factors

@@ -18,17 +18,9 @@ from serving.engine import Engine
 from serving.load.workload import Schedule
 from serving.query import Query
 from serving.service import Service
-from silverjax.snapshot import load_snapshot
-from tests.serving.versions import publish_version
 
 QUERIES = [Query(user=f"u{number}", k=1) for number in range(20)]
 STUDY = Study(buckets=(1, 8), target_ms=1_000.0)
-
-
-@pytest.fixture(scope="module")
-def engine(tmp_path_factory: pytest.TempPathFactory) -> Engine:
-    folder = tmp_path_factory.mktemp("snapshots")
-    return Engine(load_snapshot(publish_version(folder, 1)), buckets=STUDY.buckets)
 
 
 class Seen(Greedy):
@@ -93,6 +85,7 @@ def test_every_rule_and_every_fixed_limit_is_compared(engine: Engine) -> None:
     [
         ({"load": 1.2}, "load=1.2 must be a share"),
         ({"seconds": 2.0}, "seconds=2.0 must be at least 3"),
+        ({"seconds": float("nan")}, "seconds=nan must be at least 3"),
         ({"rounds": 0}, "rounds=0 must be at least 1"),
     ],
 )

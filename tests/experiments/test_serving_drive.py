@@ -13,16 +13,8 @@ from serving.config import ServiceConfig
 from serving.engine import Engine
 from serving.query import Query
 from serving.service import Service
-from silverjax.snapshot import load_snapshot
-from tests.serving.versions import publish_version
 
 QUERIES = [Query(user=f"u{number}", k=1) for number in range(20)]
-
-
-@pytest.fixture(scope="module")
-def engine(tmp_path_factory: pytest.TempPathFactory) -> Engine:
-    folder = tmp_path_factory.mktemp("snapshots")
-    return Engine(load_snapshot(publish_version(folder, 1)), buckets=(1, 8))
 
 
 def outcome_of(

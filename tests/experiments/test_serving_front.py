@@ -19,17 +19,9 @@ from experiments.serving_front import (
 )
 from serving.engine import Engine
 from serving.http.protocol import Limits
-from silverjax.snapshot import load_snapshot
 from tests.serving.running import running
-from tests.serving.versions import publish_version
 
 STUDY = Study(seconds=0.3, rows=5, clients=4, idle=40, users=19)
-
-
-@pytest.fixture(scope="module")
-def engine(tmp_path_factory: pytest.TempPathFactory) -> Engine:
-    folder = tmp_path_factory.mktemp("snapshots")
-    return Engine(load_snapshot(publish_version(folder, 1)), buckets=(1, 8))
 
 
 def test_rows_and_batches_are_answered_and_the_loop_is_watched(engine: Engine) -> None:

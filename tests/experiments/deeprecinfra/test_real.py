@@ -66,10 +66,9 @@ def test_a_run_measures_writes_and_is_not_repeated(
         folder=tmp_path / "results",
     )  # fmt: skip
     (found,) = main(asked)
-    assert found.oracle >= found.ours >= 0
-    assert found.oracle > 0
+    assert found.oracle >= found.ours > 0
     assert found.ways["static"] == "1 x 1, batch 1000"
-    assert len(found.equal) == (2 if found.static else 0)
+    assert len(found.equal) == 2
     document = json.loads((tmp_path / "results" / "deeprecinfra-real.json").read_text())
     assert Found.of(document["figures"]["models"][0]) == found
     for suffix in ("png", "md"):
