@@ -15,6 +15,7 @@ from silverjax.model import Model
 from silverjax.model_index import index_catalogue
 from silverjax.retriever import Retriever
 from silverjax.schema import Feature, FeatureKind, Schema
+from tests.compiled import init
 
 ITEMS, USERS, BATCH = 300, 20, 4
 SCHEMA = Schema(
@@ -71,8 +72,7 @@ def make_variables() -> dict:
     """Random parameters, and the index of the catalogue under them."""
     items, attributes = item_features()
     candidates = jax.tree.map(lambda column: jnp.stack([column[:5]] * BATCH), items)
-    init = jax.jit(Model(SCHEMA, CONFIG).init)  # operation by operation it takes four times as long
-    params = init(jax.random.key(0), some_users(), candidates)["params"]
+    params = init(Model(SCHEMA, CONFIG))(jax.random.key(0), some_users(), candidates)["params"]
     retriever, engagement = Retriever(SCHEMA, CONFIG), make_engagement()
     index = index_catalogue(retriever, params, items, attributes, engagement=engagement)
     return {"params": params, "index": {"items": index}}

@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 
 from silverjax.config import OverArchConfig
-from silverjax.engagement import Evidence, evidence_of
+from silverjax.engagement import Evidence
 from silverjax.model import Model
 from silverjax.towers import state_at
+from tests.compiled import apply, init, known_of
 from tests.silverjax.models import BATCH, CONFIG, SCHEMA, item_features, make_engagement, some_users
 
 K = 5
@@ -26,26 +27,26 @@ ITEMS = jax.tree.map(
 def both(request: pytest.FixtureRequest) -> Any:
     form = OverArchConfig(kind=request.param, component_dim=8, hidden=8, attention_heads=2)
     model = Model(SCHEMA, dataclasses.replace(CONFIG, over_arch=form))
-    variables = model.init(jax.random.key(0), some_users(), ITEMS)
+    variables = init(model)(jax.random.key(0), some_users(), ITEMS)
     noise = jax.random.key(1)
     return model, jax.tree.map(lambda p: p + 0.2 * jax.random.normal(noise, p.shape), variables)
 
 
 def evidence(**position: Any) -> Evidence:
     windows = CONFIG.engagement.windows
-    return evidence_of(make_engagement(), some_users(), ITEMS.id, windows=windows, **position)
+    return known_of(make_engagement(), some_users(), ITEMS.id, windows=windows, **position)
 
 
 def score(both: Any, user: Any, item: Any, known: Evidence | None = None) -> Any:
     model, variables = both
-    return model.apply(variables, user, item, known or evidence(), method="score")
+    return apply(model, "score")(variables, user, item, known or evidence())
 
 
 def states(both: Any) -> Any:
     model, variables = both
     return (
-        model.apply(variables, some_users(), method="embed_users"),
-        model.apply(variables, ITEMS, method="embed_items"),
+        apply(model, "embed_users")(variables, some_users()),
+        apply(model, "embed_items")(variables, ITEMS),
     )
 
 
@@ -68,9 +69,9 @@ def test_the_inner_products_of_a_search_do_as_well_as_embeddings(both: Any) -> N
     found = jnp.einsum("bd,bkd->bk", user.embedding, item.embedding)
     np.testing.assert_array_equal(ITEMS.id.reshape(-1), np.arange(BATCH * K))  # rows of the tables
     tables = jax.tree.map(lambda part: part.reshape(BATCH * K, -1), item.inputs)
-    got = model.apply(variables, user, found, tables, evidence(), method="score_found")
+    got = apply(model, "score_found")(variables, user, found, tables, evidence())
     np.testing.assert_allclose(got, score(both, user, item), rtol=1e-6, atol=1e-6)
-    other = model.apply(variables, user, found + 1, tables, evidence(), method="score_found")
+    other = apply(model, "score_found")(variables, user, found + 1, tables, evidence())
     assert (np.asarray(other) != np.asarray(got)).all()
 
 
@@ -91,7 +92,7 @@ def test_candidates_are_scored_each_by_itself(both: Any) -> None:
 def test_a_training_position_scores_like_a_request(both: Any) -> None:
     model, variables = both
     user, item = states(both)
-    prefixes = model.apply(variables, some_users(), method="embed_positions")
+    prefixes = apply(model, "embed_positions")(variables, some_users())
     last = prefixes.embedding.shape[1] - 1
     at = jnp.broadcast_to(jnp.asarray([2, last]), (BATCH, 2))
     known = evidence(at=at, day=jnp.full((BATCH, 2), 109))
@@ -123,11 +124,11 @@ def test_every_parameter_gets_a_gradient(both: Any) -> None:
     user, _ = states(both)
 
     def loss(params: Any) -> jax.Array:
-        fresh = model.apply({"params": params}, ITEMS, method="embed_items")
-        logits = model.apply({"params": params}, user, fresh, evidence(), method="score")
+        fresh = apply(model, "embed_items")({"params": params}, ITEMS)
+        logits = apply(model, "score")({"params": params}, user, fresh, evidence())
         return jnp.sum(jnp.sin(logits))  # any function that no symmetry cancels
 
-    gradients = jax.grad(loss)(variables["params"])["over_arch"]
+    gradients = jax.jit(jax.grad(loss))(variables["params"])["over_arch"]
     dead = [
         jax.tree_util.keystr(path)
         for path, leaf in jax.tree_util.tree_leaves_with_path(gradients)
@@ -147,10 +148,10 @@ def test_no_gradient_leaves_for_the_towers(both: Any) -> None:
     model, variables = both
 
     def loss(params: Any) -> jax.Array:
-        logits = model.apply({"params": params}, some_users(), ITEMS)
+        logits = apply(model)({"params": params}, some_users(), ITEMS)
         return jnp.sum(jnp.sin(logits))
 
-    gradients = jax.grad(loss)(variables["params"])
+    gradients = jax.jit(jax.grad(loss))(variables["params"])
     assert {name for name, part in gradients.items() if _moves(part)} == {"over_arch"}
 
 

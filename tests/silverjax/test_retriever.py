@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 
 from silverjax.config import RetrieverConfig
-from silverjax.engagement import evidence_of
 from silverjax.filter_plan import compile_filters
 from silverjax.index_config import SearchConfig
 from silverjax.model import Model
@@ -20,6 +19,7 @@ from silverjax.model_index import embed_catalogue, index_catalogue
 from silverjax.quantize import dequantize, quantize
 from silverjax.retriever import Answer, Request, Retriever
 from silverjax.value_model import make_weights, parse_weights, value
+from tests.compiled import apply, known_of
 from tests.silverjax.models import (
     BATCH,
     CONFIG,
@@ -50,7 +50,7 @@ def request(variables: dict, **changes: object) -> Request:
 
 
 def answer(variables: dict, asked: Request, config: RetrieverConfig = CONFIG) -> Answer:
-    result: Answer = jax.jit(Retriever(SCHEMA, config).apply)(variables, asked)  # type: ignore[assignment]
+    result: Answer = apply(Retriever(SCHEMA, config))(variables, asked)
     return result
 
 
@@ -60,7 +60,7 @@ def test_equals_scoring_the_whole_catalogue_when_everything_is_probed(variables:
     found = answer(variables, asked, dataclasses.replace(CONFIG, search=everything))
     model, items = Model(SCHEMA, CONFIG), item_features()[0]
     state: Any = embed_catalogue(model, variables["params"], items)
-    user: Any = model.apply({"params": variables["params"]}, asked.users, method="embed_users")
+    user: Any = apply(model, "embed_users")({"params": variables["params"]}, asked.users)
     # The search compares int8 embeddings, and OverArch takes its word, as it did in training.
     user, state = (
         dataclasses.replace(side, embedding=dequantize(*quantize(side.embedding)))
@@ -69,8 +69,8 @@ def test_equals_scoring_the_whole_catalogue_when_everything_is_probed(variables:
     every = jax.tree.map(lambda c: jnp.broadcast_to(c, (BATCH, *c.shape)), state)
     rows = jnp.broadcast_to(jnp.arange(ITEMS), (BATCH, ITEMS))
     windows = CONFIG.engagement.windows
-    known = evidence_of(make_engagement(), asked.users, rows, windows=windows)
-    logits = model.apply({"params": variables["params"]}, user, every, known, method="score")
+    known = known_of(make_engagement(), asked.users, rows, windows=windows)
+    logits = apply(model, "score")({"params": variables["params"]}, user, every, known)
     probabilities = jax.nn.sigmoid(logits)  # type: ignore[arg-type]
     values = np.asarray(value(probabilities, asked.weights))
     for row in range(BATCH):
@@ -151,11 +151,13 @@ def test_weights_change_the_order(variables: dict) -> None:
 
 
 def test_gradients_reach_the_parameters_through_the_scores(variables: dict) -> None:
+    asked = request(variables)
+
     def loss(params: dict) -> jax.Array:
-        found = Retriever(SCHEMA, CONFIG).apply({**variables, "params": params}, request(variables))
+        found = Retriever(SCHEMA, CONFIG).apply({**variables, "params": params}, asked)
         return jnp.sum(found.probabilities)  # type: ignore[union-attr]
 
-    gradients = jax.grad(loss)(variables["params"])
+    gradients = jax.jit(jax.grad(loss))(variables["params"])
     assert any(float(jnp.abs(leaf).max()) > 0 for leaf in jax.tree.leaves(gradients))
 
 

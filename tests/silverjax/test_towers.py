@@ -15,6 +15,7 @@ from silverjax.attention import causal_distance
 from silverjax.batch import Items, Users
 from silverjax.config import OverArchConfig, TowerConfig
 from silverjax.model import Model
+from tests.compiled import apply, init
 from tests.silverjax.models import CONFIG, ITEMS, SCHEMA, item_features, some_users
 
 MODEL = Model(SCHEMA, CONFIG)
@@ -24,7 +25,7 @@ MODEL = Model(SCHEMA, CONFIG)
 def variables() -> Any:
     items, _ = item_features()
     candidates = jax.tree.map(lambda column: jnp.stack([column[:2]] * 4), items)
-    variables = MODEL.init(jax.random.key(0), some_users(), candidates)
+    variables = init(MODEL)(jax.random.key(0), some_users(), candidates)
     # Initial parameters are small; large ones would show a leak.
     return jax.tree.map(
         lambda p: p + 0.3 * jax.random.normal(jax.random.key(1), p.shape), variables
@@ -32,11 +33,11 @@ def variables() -> Any:
 
 
 def positions(variables: Any, users: Users) -> Any:
-    return MODEL.apply(variables, users, method="embed_positions")
+    return apply(MODEL, "embed_positions")(variables, users)
 
 
 def embed(variables: Any, users: Users) -> Any:
-    return MODEL.apply(variables, users, method="embed_users")
+    return apply(MODEL, "embed_users")(variables, users)
 
 
 def embed_items(variables: Any, items: Items, *, train: bool = False) -> Any:

@@ -11,11 +11,12 @@ import pytest
 from silverjax import RetrieverConfig, SearchConfig
 from silverjax.batch import take_items
 from silverjax.config import OverArchConfig, TowerConfig
-from silverjax.engagement import evidence_of, no_engagement
+from silverjax.engagement import no_engagement
 from silverjax.model import Model
 from silverjax.model_index import index_catalogue
 from silverjax.quantize import dequantize, quantize
 from silverjax.value_model import make_weights
+from tests.compiled import apply, init, known_of
 from training.datasets import Dataset, synthetic
 from training.evaluate import Batch, batches
 from training.rankers import items_of, rank_by_retriever, rank_by_towers, users_of
@@ -51,7 +52,7 @@ def batch(dataset: Dataset) -> Batch:
 def params(dataset: Dataset, model: Model, batch: Batch) -> Any:
     pairs = jnp.zeros((len(batch.user), 1), jnp.int32)
     items = take_items(items_of(dataset), pairs)
-    return jax.jit(model.init)(jax.random.key(0), users_of(dataset, batch), items)["params"]
+    return init(model)(jax.random.key(0), users_of(dataset, batch), items)["params"]
 
 
 def test_users_of_gives_each_user_the_own_profile(dataset: Dataset, batch: Batch) -> None:
@@ -68,8 +69,8 @@ def test_rank_by_towers_sorts_by_inner_product(
     dataset: Dataset, model: Model, params: Any, batch: Batch
 ) -> None:
     ranked = np.asarray(rank_by_towers(model, params, dataset)(batch, 10))
-    user: Any = model.apply({"params": params}, users_of(dataset, batch), method="embed_users")
-    item: Any = model.apply({"params": params}, items_of(dataset), method="embed_items")
+    user: Any = apply(model, "embed_users")({"params": params}, users_of(dataset, batch))
+    item: Any = apply(model, "embed_items")({"params": params}, items_of(dataset))
     scores = np.asarray(user.embedding, np.float64) @ np.asarray(item.embedding, np.float64).T
     for row, seen in zip(range(len(batch.user)), batch.exclude):
         own = scores[row].copy()
@@ -92,15 +93,15 @@ def test_rank_by_retriever_sorts_all_candidates_by_value(
     every = jnp.broadcast_to(jnp.arange(200), (len(batch.user), 200))
     items = take_items(items_of(dataset), every)
     users, variables = users_of(dataset, batch), {"params": params}
-    user: Any = model.apply(variables, users, method="embed_users")
-    item: Any = model.apply(variables, items, method="embed_items")
+    user: Any = apply(model, "embed_users")(variables, users)
+    item: Any = apply(model, "embed_items")(variables, items)
     user, item = (  # as the search compares them
         dataclasses.replace(side, embedding=dequantize(*quantize(side.embedding)))
         for side in (user, item)
     )
     nobody = no_engagement(200, CONFIG.engagement)
-    evidence = evidence_of(nobody, users, every, windows=CONFIG.engagement.windows)
-    logits: Any = model.apply(variables, user, item, evidence, method="score")
+    evidence = known_of(nobody, users, every, windows=CONFIG.engagement.windows)
+    logits: Any = apply(model, "score")(variables, user, item, evidence)
     values = np.asarray(jax.nn.sigmoid(logits[..., 0]), np.float64)
     for row, seen in zip(range(len(batch.user)), batch.exclude):
         own = values[row].copy()

@@ -16,6 +16,7 @@ from silverjax.config import OverArchConfig, RetrieverConfig, TowerConfig
 from silverjax.engagement import no_engagement
 from silverjax.model import Model
 from silverjax.schema import Feature, FeatureKind, Schema
+from tests.compiled import init
 from training.config import TrainConfig
 from training.train_step import Corpus, TrainBatch, TrainState, make_optimizer, make_train_step
 
@@ -66,7 +67,7 @@ def batch(seed: int = 0) -> TrainBatch:
 def initial(seed: int = 0) -> TrainState:
     key = jax.random.key(seed)
     one = jax.tree.map(lambda column: jnp.stack([column[:2]] * BATCH), corpus().items)
-    params = Model(SCHEMA, MODEL).init(key, batch().users, one)["params"]
+    params = init(Model(SCHEMA, MODEL))(key, batch().users, one)["params"]
     index = jax.random.normal(key, (ITEMS, MODEL.tower.dim))
     return TrainState(
         jnp.asarray(0), params, make_optimizer(CONFIG).init(params), params, index, key
