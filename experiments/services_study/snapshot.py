@@ -42,6 +42,12 @@ class Options:
     probes: int = 4
     seed: int = 0
 
+    def __post_init__(self) -> None:
+        Study(items=self.items)  # refuses what it cannot make, before anything is made
+        for name in ("users", "probes"):
+            if (value := getattr(self, name)) < 1:
+                raise ValueError(f"{name}={value} must be at least 1")
+
 
 def main(options: Options) -> pathlib.Path:
     """Publishes, and returns the version."""
