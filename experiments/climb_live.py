@@ -20,6 +20,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import itertools
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -83,8 +84,10 @@ class Study:
             raise ValueError(f"load={self.load} must be a share above 0 and at most 1")
         if self.rounds < 1:
             raise ValueError(f"rounds={self.rounds} must be at least 1")
-        if not self.seconds >= 3:
-            raise ValueError(f"seconds={self.seconds} must be at least 3, a third before the step")
+        if not 3 <= self.seconds < math.inf:
+            raise ValueError(
+                f"seconds={self.seconds} must be at least 3, a third before the step, and finite"
+            )
 
     @property
     def name(self) -> str:

@@ -43,10 +43,10 @@ class Options:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        Study(items=self.items)  # refuses what it cannot make, before anything is made
-        for name in ("users", "probes"):
-            if (value := getattr(self, name)) < 1:
-                raise ValueError(f"{name}={value} must be at least 1")
+        # The study and its configuration refuse the rest, before a million items are made.
+        Study(items=self.items).config(probes=self.probes)
+        if self.users < 1:
+            raise ValueError(f"users={self.users} must be at least 1")
 
 
 def main(options: Options) -> pathlib.Path:

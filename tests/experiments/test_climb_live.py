@@ -86,6 +86,7 @@ def test_every_rule_and_every_fixed_limit_is_compared(engine: Engine) -> None:
         ({"load": 1.2}, "load=1.2 must be a share"),
         ({"seconds": 2.0}, "seconds=2.0 must be at least 3"),
         ({"seconds": float("nan")}, "seconds=nan must be at least 3"),
+        ({"seconds": float("inf")}, "seconds=inf must be .* finite"),
         ({"rounds": 0}, "rounds=0 must be at least 1"),
     ],
 )

@@ -8,17 +8,9 @@ import pytest
 
 from experiments.serving_loadgen import Study, Sut, parse_summary, server_run
 from serving.engine import Engine
-from silverjax.snapshot import load_snapshot
 from tests.serving.running import running
-from tests.serving.versions import publish_version
 
 STUDY = Study(target_ms=200.0, seconds=1.0, users=20, k=1)
-
-
-@pytest.fixture(scope="module")
-def engine(tmp_path_factory: pytest.TempPathFactory) -> Engine:
-    folder = tmp_path_factory.mktemp("snapshots")
-    return Engine(load_snapshot(publish_version(folder, 1)), buckets=(1, 8))
 
 
 def one_run(url: str) -> dict[str, Any]:

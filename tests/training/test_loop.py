@@ -27,6 +27,7 @@ import training.report
 from silverjax.batch import Users
 from silverjax.retriever import Request
 from silverjax.value_model import make_weights
+from tests.compiled import apply
 from tests.training.tiny import CHECKPOINT_EVERY, CONFIG, MODEL, dataset, run
 from training.checkpoints import FOLDER, CheckpointMismatchError
 from training.loop import TrainResult, train
@@ -99,7 +100,7 @@ def test_result_answers_requests(uninterrupted: tuple[TrainResult, Path]) -> Non
         lambda row: row.repeat(2, axis=0), make_weights({schema.tasks[0]: 1.0}, schema.tasks)
     )
     asked = jax.tree.map(jax.numpy.asarray, Request(users, weights))
-    answer: Any = jax.jit(result.model.apply)(result.variables, asked)
+    answer: Any = apply(result.model)(result.variables, asked)
     assert answer.rows.shape == (2, 5)
     assert (np.asarray(answer.rows) >= 0).all()
 
