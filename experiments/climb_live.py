@@ -5,6 +5,7 @@
     python -m experiments.climb_live --seconds 8 --rounds 1    # a quick look
 
 It takes 40 minutes. The second one is of a million items; `services_study.snapshot` makes it.
+On a virtual machine put `python -m experiments.awake` before it.
 
 What `climb_study` does in the simulator, with the real engine: steady load, a step to four times
 the load, and a slow sine, at most `--load` of what the best fixed limit carries within the target.

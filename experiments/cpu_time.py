@@ -6,6 +6,8 @@ import dataclasses
 import os
 from pathlib import Path
 
+from experiments.awake import spun_s
+
 _TICKS_S = os.sysconf("SC_CLK_TCK")
 
 
@@ -17,7 +19,7 @@ class CpuTime:
         own: Of this process.
         others: Of all other processes of this machine, and of its kernel.
         stolen: In which the host ran something else although this machine had work (proc(5)).
-        idle: In which there was nothing to do.
+        idle: In which there was nothing to do, but to keep awake; see `experiments.awake`.
     """
 
     own: float
@@ -38,8 +40,9 @@ class CpuTime:
         )
         times = os.times()
         own = times.user + times.system
-        busy = user + nice + system + irq + softirq
-        return cls(own=own, others=busy - own, stolen=stolen, idle=idle + waits)
+        spun = spun_s()
+        busy = user + nice + system + irq + softirq - spun
+        return cls(own=own, others=busy - own, stolen=stolen, idle=idle + waits + spun)
 
     def shares_since(self, before: CpuTime) -> dict[str, float]:
         """Of the cores' time since then, by who had it."""

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 
+from experiments.awake import spinning
 from silverjax.machine import machine, versions
 from silverjax.replace_file import replace_text
 
@@ -38,6 +39,8 @@ _LIBRARIES = (
 def provenance(*, command: Iterable[str] | None = None) -> dict[str, Any]:
     """Date, command, commit, machine and versions, for the head of a result.
 
+    The machine says too whether its cores were kept awake; see `experiments.awake`.
+
     Args:
         command: Arguments of the program; absent, those of this process.
     """
@@ -45,7 +48,7 @@ def provenance(*, command: Iterable[str] | None = None) -> dict[str, Any]:
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "command": shlex.join(_command() if command is None else command),
         "commit": commit(),
-        "machine": machine(),
+        "machine": machine() | {"kept_awake": bool(spinning())},
         "versions": versions(_LIBRARIES),
     }
 

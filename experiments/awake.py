@@ -1,0 +1,86 @@
+"""Keeps the cores awake while a command runs, on a machine that is shared with others.
+
+    python -m experiments.awake python -m experiments.climb_live
+
+The host of a virtual machine lends a core that sleeps to somebody else, and it comes back late:
+the 99th percentile of a wake-up was 22 ms so, and 0.2 ms with the cores awake. A study of latency
+then measures the neighbours. This keeps a process of the lowest class on each core (SCHED_IDLE,
+sched(7)), which runs only where nobody else of this machine wants to; what `idle=poll` does for a
+whole system. Results made under it say so. What the neighbours take of a core's speed it leaves.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from silverjax.bad_input import complain
+from silverjax.machine import usable_cores
+
+PROCESSES = "SILVERJAX_AWAKE"  # environment variable: the ids of the processes that spin
+
+_SPIN = """
+import os, sys
+core, parent = map(int, sys.argv[1:])
+os.sched_setaffinity(0, {core})
+os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+while os.getppid() == parent:  # ends with it, however that ends
+    for _ in range(100_000):
+        pass
+"""
+
+
+@contextlib.contextmanager
+def kept_awake() -> Iterator[list[int]]:
+    """The ids of the processes that spin, one for each core of this process.
+
+    Raises:
+        OSError: The system knows no SCHED_IDLE; Linux does.
+    """
+    if not hasattr(os, "SCHED_IDLE"):
+        raise OSError(f"{sys.platform} has no class SCHED_IDLE for processes; Linux has")
+    with contextlib.ExitStack() as stack:
+        ids = []
+        for core in usable_cores():
+            arguments = [str(core), str(os.getpid())]
+            process = subprocess.Popen([sys.executable, "-S", "-c", _SPIN, *arguments])
+            stack.callback(process.wait)
+            stack.callback(process.kill)
+            ids.append(process.pid)
+        yield ids
+
+
+def spinning() -> list[int]:
+    """The ids of the processes that keep the cores awake for this one."""
+    return [int(process) for process in os.environ.get(PROCESSES, "").split()]
+
+
+def spun_s() -> float:
+    """Seconds of all cores together that they had so far; nobody else wanted them."""
+    ticks = 0
+    for process in spinning():
+        with contextlib.suppress(FileNotFoundError):
+            # The name, in parentheses, may hold spaces; user and system time are fields 14 and 15.
+            fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+            ticks += int(fields[11]) + int(fields[12])
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
+def main(command: Sequence[str]) -> int:
+    """Runs a command; its exit status, and 2 where there is none to run."""
+    if not command:
+        print(__doc__)
+        return 2
+    try:
+        with kept_awake() as ids:
+            return subprocess.call(command, env=os.environ | {PROCESSES: " ".join(map(str, ids))})
+    except OSError as error:
+        return complain(error)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,73 @@
+"""A command whose cores are kept awake."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from experiments.awake import PROCESSES, kept_awake, main, spun_s
+from experiments.cpu_time import CpuTime
+from silverjax.machine import usable_cores
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only Linux has SCHED_IDLE")
+
+
+def runs(process: int | str) -> bool:
+    """Whether it is there, and not only waits for somebody to take its status."""
+    try:
+        state = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
+    except FileNotFoundError:
+        return False
+    return state != "Z"
+
+
+def test_a_process_of_the_lowest_class_spins_on_each_core_and_counts_as_idle(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with kept_awake() as ids:
+        monkeypatch.setenv(PROCESSES, " ".join(map(str, ids)))
+        while not spun_s():
+            time.sleep(0.05)
+        assert [os.sched_getaffinity(process) for process in ids] == [{c} for c in usable_cores()]
+        assert {os.sched_getscheduler(process) for process in ids} == {os.SCHED_IDLE}
+        before, spun = CpuTime.now(), spun_s()
+        while spun_s() < spun + 0.2:
+            time.sleep(0.05)
+        assert CpuTime.now().idle - before.idle >= 0.2
+    assert not any(map(runs, ids))
+
+
+def test_they_end_with_a_process_that_is_killed() -> None:
+    code = "from experiments.awake import *\nwith kept_awake() as i: print(*i, flush=True); input()"
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        ids = process.stdout.readline().split()
+        process.kill()
+    deadline = time.monotonic() + 20
+    while any(map(runs, ids)) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not any(map(runs, ids))
+
+
+def test_the_command_is_told_and_its_status_handed_on(capfd: pytest.CaptureFixture[str]) -> None:
+    code = (
+        "from experiments.results import *; print(provenance()['machine']['kept_awake']); exit(3)"
+    )
+    assert main([sys.executable, "-c", code]) == 3
+    assert capfd.readouterr().out == "True\n"
+
+
+def test_without_a_command_or_with_none_that_exists_it_says_so(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main([]) == 2
+    assert "python -m experiments.awake" in capsys.readouterr().out
+    assert main(["no-such-command"]) == 2
+    assert "no-such-command" in capsys.readouterr().err
