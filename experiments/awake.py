@@ -6,7 +6,8 @@ The host of a virtual machine lends a core that sleeps to somebody else, and it 
 the 99th percentile of a wake-up was 22 ms so, and 0.2 ms with the cores awake. A study of latency
 then measures the neighbours. This keeps a process of the lowest class on each core (SCHED_IDLE,
 sched(7)), which runs only where nobody else of this machine wants to; what `idle=poll` does for a
-whole system. Results made under it say so. What the neighbours take of a core's speed it leaves.
+whole system. Results made under it name it in their command. What the neighbours take of a core's
+speed is left.
 """
 
 from __future__ import annotations

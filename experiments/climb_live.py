@@ -38,8 +38,8 @@ from experiments.climb_workloads import OURS, Outcome, outcome, step_at, workloa
 from experiments.command import run_command
 from experiments.live_policies import PolicyScheduler
 from experiments.policies import other_rules
-from experiments.results import FOLDER, write_result
-from experiments.serving_drive import Scheduled, drive
+from experiments.results import FOLDER, report_result
+from experiments.serving_drive import Scheduled, drive, name_of
 from experiments.serving_lane import Policy
 from experiments.serving_sim import Run
 from serving.config import ServiceConfig
@@ -89,11 +89,6 @@ class Study:
             raise ValueError(
                 f"seconds={self.seconds} must be at least 3, a third before the step, and finite"
             )
-
-    @property
-    def name(self) -> str:
-        """Of the results: the folder in which the snapshots lie."""
-        return self.snapshots.resolve().parent.name
 
     @property
     def target_s(self) -> float:
@@ -201,7 +196,7 @@ async def measure(study: Study, console: Console) -> dict[str, Any]:
             ran.append(Ran(workload, name, outcome(run, study.target_s, step_at=at), cores))
             if (workload, name, number) == ("x4 step", OURS, 0):
                 plot_climb(
-                    FOLDER / f"climb-live-{study.name}.png",
+                    FOLDER / f"climb-live-{name_of(study.snapshots)}.png",
                     run,
                     trace(service, began, study.seconds),
                     target=study.target_s,
@@ -241,14 +236,14 @@ def main(study: Study) -> None:
     start_devices()
     figures = uvloop.run(measure(study, console))
     console.print(table("a running service", figures["workloads"]))
-    path = write_result(
-        FOLDER / f"climb-live-{study.name}.json",
-        study="experiments.climb_live",
-        settings=dataclasses.asdict(study),
-        headline=headline(study.name, figures["workloads"]),
-        figures=figures,
+    report_result(
+        "experiments.climb_live",
+        study,
+        figures,
+        console=console,
+        headline=headline(name_of(study.snapshots), figures["workloads"]),
+        of=name_of(study.snapshots),
     )
-    console.print(f"written to {path}")
 
 
 if __name__ == "__main__":

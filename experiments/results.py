@@ -39,8 +39,6 @@ _LIBRARIES = (
 def provenance(*, command: Iterable[str] | None = None) -> dict[str, Any]:
     """Date, command, commit, machine and versions, for the head of a result.
 
-    The machine says too whether its cores were kept awake; see `experiments.awake`.
-
     Args:
         command: Arguments of the program; absent, those of this process.
     """
@@ -48,7 +46,7 @@ def provenance(*, command: Iterable[str] | None = None) -> dict[str, Any]:
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "command": shlex.join(_command() if command is None else command),
         "commit": commit(),
-        "machine": machine() | {"kept_awake": bool(spinning())},
+        "machine": machine(),
         "versions": versions(_LIBRARIES),
     }
 
@@ -92,8 +90,9 @@ def report_result(
     *,
     console: Console,
     headline: Mapping[str, str] | None = None,
+    of: str = "",
 ) -> None:
-    """Writes the result of a study that has a single file, and says where it lies.
+    """Writes the result of a study, and says where it lies.
 
     Args:
         module: The study's, such as `experiments.serving_host`; names the file too.
@@ -101,9 +100,11 @@ def report_result(
         figures: What was found.
         console: To say it on.
         headline: See `write_result`.
+        of: What was studied, where that is more than one thing; ends the file's name.
     """
+    name = "-".join(filter(None, (module.rpartition(".")[2].replace("_", "-"), of)))
     path = write_result(
-        FOLDER / f"{module.rpartition('.')[2].replace('_', '-')}.json",
+        FOLDER / f"{name}.json",
         study=module,
         settings=dataclasses.asdict(study),
         figures=figures,
@@ -177,10 +178,12 @@ def fingerprint(*parts: Any) -> str:
 
 def _command() -> list[str]:
     """How this process was started, with `-m module` where that is known; no folder names."""
+    awake = ["python", "-m", "experiments.awake"] if spinning() else []
     main = getattr(sys.modules.get("__main__"), "__spec__", None)
     if main is None:
-        return ["python", pathlib.Path(sys.argv[0]).name, *_bare(sys.argv[1:])]
-    return ["python", "-m", main.name.removesuffix(".__main__"), *_bare(sys.argv[1:])]
+        return [*awake, "python", pathlib.Path(sys.argv[0]).name, *_bare(sys.argv[1:])]
+    module = main.name.removesuffix(".__main__")
+    return [*awake, "python", "-m", module, *_bare(sys.argv[1:])]
 
 
 def _bare(arguments: list[str]) -> list[str]:

@@ -255,3 +255,8 @@ def resident_mib() -> float:
         if line.startswith("VmRSS:"):
             return int(line.split()[1]) / 1024
     raise OSError("/proc/self/status says nothing of VmRSS; this study needs Linux")
+
+
+def name_of(snapshots: Path) -> str:
+    """Of what is served, for the results: the folder in which the snapshots lie."""
+    return snapshots.resolve().parent.name

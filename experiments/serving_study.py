@@ -29,13 +29,14 @@ from typing import Any
 
 import jax
 import numpy as np
+import uvloop
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
 from experiments.command import run_command
 from experiments.results import report_result
-from experiments.serving_drive import Load, Outcome, drive, resident_mib
+from experiments.serving_drive import Load, Outcome, drive, name_of, resident_mib
 from serving.config import ServiceConfig
 from serving.engine import Engine
 from serving.process import settle, start_devices
@@ -185,8 +186,7 @@ async def measure(study: Study, console: Console) -> dict[str, Any]:
 def main(study: Study) -> None:
     console = Console()
     start_devices()
-    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        figures = runner.run(measure(study, console))
+    figures = uvloop.run(measure(study, console))
     swap, over = figures["swap"], figures["overload"]
     table = Table("figure", "value", "bar", title=f"A service of {study.rows}-row requests")
     table.add_row("capacity, closed loop", f"{figures['capacity_per_s']:,.0f} requests/s", "")
@@ -210,25 +210,31 @@ def main(study: Study) -> None:
         table.add_row(f"memory in {minutes}", f"{soaked['mib_per_minute']:.2f} MiB/min", "1")
         table.add_row(f"lost in {minutes}", str(soaked["load"]["lost"]), "0")
     console.print(table)
+    name = name_of(study.snapshots)
     report_result(
-        "experiments.serving_study", study, figures, console=console, headline=headline(figures)
+        "experiments.serving_study",
+        study,
+        figures,
+        console=console,
+        headline=headline(name, figures),
+        of=name,
     )
 
 
-def headline(figures: dict[str, Any]) -> dict[str, str]:
+def headline(name: str, figures: dict[str, Any]) -> dict[str, str]:
     """For the README's table."""
     swap, over = figures["swap"], figures["overload_goodput_share"]
     under = swap["under_swaps"]
     said = {
-        "service at 3x its capacity": f"goodput {over:.0%} of its peak",
-        f"{swap['swaps']} snapshot swaps at 70 % load": (
+        f"service of {name} at 3x its capacity": f"goodput {over:.0%} of its peak",
+        f"service of {name}: {swap['swaps']} swaps at 70 % load": (
             f"{under['lost']} of {under['sent']:,} requests lost, {under['mixed']} answers mixed, "
             f"p99 {swap['p99_ratio']:.2f} of that without"
         ),
     }
     if "soak" in figures:
         soak = figures["soak"]
-        said[f"soak of {len(soak['memory_mib']) / 60:.0f} minutes"] = (
+        said[f"service of {name}: soak of {len(soak['memory_mib']) / 60:.0f} minutes"] = (
             f"{soak['load']['lost']} of {soak['load']['sent']:,} requests lost, "
             f"memory {soak['mib_per_minute']:+.2f} MiB a minute"
         )
@@ -283,14 +289,6 @@ def _growth(settled: list[float]) -> float:
 
 def _size_mib(version: Path) -> float:
     return sum(file.stat().st_size for file in version.rglob("*")) / 2**20
-
-
-def _loop_factory() -> Any:
-    try:
-        import uvloop
-    except ImportError:
-        return None
-    return uvloop.new_event_loop
 
 
 if __name__ == "__main__":

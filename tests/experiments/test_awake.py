@@ -57,11 +57,9 @@ def test_they_end_with_a_process_that_is_killed() -> None:
 
 
 def test_the_command_is_told_and_its_status_handed_on(capfd: pytest.CaptureFixture[str]) -> None:
-    code = (
-        "from experiments.results import *; print(provenance()['machine']['kept_awake']); exit(3)"
-    )
+    code = "from experiments.results import *; print(provenance()['command']); exit(3)"
     assert main([sys.executable, "-c", code]) == 3
-    assert capfd.readouterr().out == "True\n"
+    assert capfd.readouterr().out.startswith("python -m experiments.awake python ")
 
 
 def test_without_a_command_or_with_none_that_exists_it_says_so(

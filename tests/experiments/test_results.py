@@ -114,7 +114,9 @@ def test_the_file_of_a_study_is_named_after_it_and_holds_no_folders(
     monkeypatch.setattr(results, "FOLDER", tmp_path)
     with open(tmp_path / "said", "w") as said:
         results.report_result("experiments.a_b", Study(), [1], console=Console(file=said))
+        results.report_result("experiments.a_b", Study(), [], console=Console(file=said), of="c")
     document = json.loads((tmp_path / "a-b.json").read_text())
     assert (document["study"], document["figures"]) == ("experiments.a_b", [1])
     assert document["settings"] == {"snapshots": "snapshots"}
     assert "a-b.json" in (tmp_path / "said").read_text().replace("\n", "")
+    assert (tmp_path / "a-b-c.json").exists()
