@@ -89,6 +89,7 @@ class Study:
             raise ValueError(
                 f"seconds={self.seconds} must be at least 3, a third before the step, and finite"
             )
+        HillClimbConfig(self.buckets, self.target_s)  # before the rate is measured for nothing
 
     @property
     def target_s(self) -> float:

@@ -25,7 +25,7 @@ from experiments.climb_plot import plot_climb
 from experiments.climb_workloads import OURS, SYSTEMS, Outcome, compare
 from experiments.command import run_command
 from experiments.policies import Climbing
-from experiments.results import FOLDER, write_result
+from experiments.results import FOLDER, report_result
 
 NEAR = 0.95
 
@@ -66,8 +66,10 @@ def study_system(name: str, study: Study) -> dict[str, dict[str, Outcome]]:
         outcomes.setdefault(workload, {})[policy_name] = one
         if (workload, policy_name) == ("x4 step", "hill climber, no warm-up"):
             assert isinstance(policy, Climbing)
-            path, title = FOLDER / f"climb-{name.replace(' ', '-')}.png", f"{name}, load x4"
-            plot_climb(path, run, policy.trace, target=system.target, title=title)
+            file = f"climb-{name.replace(' ', '-')}{'-quick' if study.quick else ''}.png"
+            plot_climb(
+                FOLDER / file, run, policy.trace, target=system.target, title=f"{name}, load x4"
+            )
     return outcomes
 
 
@@ -140,20 +142,18 @@ def main(study: Study) -> None:
     for name, by_workload in outcomes.items():
         console.print(table(name, by_workload))
     console.print(figures)
-    path = write_result(
-        FOLDER / f"climb-study{'-quick' if study.quick else ''}.json",
-        study="experiments.climb_study",
-        settings=dataclasses.asdict(study),
+    relatives = {
+        name: {workload: relative(one) for workload, one in by_workload.items()}
+        for name, by_workload in outcomes.items()
+    }
+    report_result(
+        "experiments.climb_study",
+        study,
+        {"curves": figures, "workloads": outcomes, "goodput_relative_to_best_fixed": relatives},
+        console=console,
         headline=headline(figures, outcomes),
-        figures={
-            "curves": figures,
-            "workloads": outcomes,
-            "goodput_relative_to_best_fixed": {
-                name: {w: relative(o) for w, o in by.items()} for name, by in outcomes.items()
-            },
-        },
+        of="quick" if study.quick else "",
     )
-    console.print(f"written to {path}")
 
 
 if __name__ == "__main__":

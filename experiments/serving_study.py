@@ -206,9 +206,9 @@ def main(study: Study) -> None:
     table.add_row("recompiles", str(figures["recompiles"]), "0")
     if "soak" in figures:
         soaked = figures["soak"]
-        minutes = f"{study.soak_minutes:g} minutes of it"
-        table.add_row(f"memory in {minutes}", f"{soaked['mib_per_minute']:.2f} MiB/min", "1")
-        table.add_row(f"lost in {minutes}", str(soaked["load"]["lost"]), "0")
+        soak = f"soak of {study.soak_minutes:g} minutes"
+        table.add_row(f"memory, {soak}", f"{soaked['mib_per_minute']:.2f} MiB/min", "1")
+        table.add_row(f"lost, {soak}", str(soaked["load"]["lost"]), "0")
     console.print(table)
     name = name_of(study.snapshots)
     report_result(

@@ -1,4 +1,4 @@
-"""Filters as arrays: syntax trees to fixed-shape plans that never recompile."""
+"""Filters as arrays: programs and what the index knows of their terms, in plans of one shape."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from jaxtyping import Bool, Int
 from pallas_kernels.bloom_probe import api as kernel
 from silverjax import filter_language as language
 from silverjax.bloom_filter import bloom_rows
+from silverjax.filter_program import FilterReader, Program
 from silverjax.index_config import doubled_to_fit
 from silverjax.item_index import ItemIndex
 
@@ -71,11 +72,15 @@ def compile_filters(
     """
     if isinstance(filters, str):
         raise TypeError(f"one filter per query is wanted: give [{filters!r}], a list")
-    normal_forms = _NormalForms(index.features)
-    normal = [normal_forms.of(text) for text in filters]
-    leaves = _look_up(index, normal_forms.terms)
-    trees = [_fold(one, leaves.known) for one in normal]
-    programs = [_program(text, tree) for text, tree in zip(filters, trees, strict=True)]
+    reader = FilterReader(index.features)
+    read = [reader.read(text) for text in filters]
+    leaves = _look_up(index, reader.terms)
+    programs = [
+        one
+        if one and all(leaves.known[leaf] for leaf in one.pushed)
+        else reader.read_in_full(text, leaves.known)
+        for text, one in zip(filters, read, strict=True)
+    ]
     longest = max((one.leaves for one in programs), default=0)
     room = doubled_to_fit(_FEWEST_LEAVES, longest) if max_leaves is None else max_leaves
     for text, one in zip(filters, programs, strict=True):
@@ -85,45 +90,6 @@ def compile_filters(
                 "shorten it or raise max_leaves (one recompile)"
             )
     return _stack(programs, leaves, room)
-
-
-# A filter in negation normal form: a leaf, twice its term's number and 1 more where negated; or an
-# operation and its parts; or what it is whatever the item. Plain integers and tuples, since a
-# batch has a filter of its own for every query and is compiled within the time of a search.
-_Leaf = int
-_Normal = bool | _Leaf | tuple[int, list[Any]]
-# The same without constants, the registers it needs in front, its heaviest part first.
-_Tree = _Leaf | tuple[int, int, tuple[Any, ...]]
-
-
-class _NormalForms:
-    """Parses filters, pushes NOT down to the terms and numbers those."""
-
-    def __init__(self, features: tuple[str, ...]) -> None:
-        self.terms: dict[tuple[str, str], int] = {}
-        self._features = features
-        self._text = ""
-
-    def of(self, text: str) -> _Normal:
-        expression = language.parse(text)
-        self._text = text
-        return self._normal(expression, False)
-
-    def _normal(self, expression: language.Expression, negated: bool) -> _Normal:
-        if isinstance(expression, language.Term):
-            if expression.feature not in self._features:
-                known = ", ".join(self._features) or "none"
-                what = f"the index has no feature `{expression.feature}` (it has: {known})"
-                raise language.syntax_error(self._text, expression.token, what)
-            name = (expression.feature, expression.value)
-            return 2 * self.terms.setdefault(name, len(self.terms)) + negated
-        if isinstance(expression, language.Not):
-            return self._normal(expression.part, not negated)
-        if isinstance(expression, language.Everything):
-            return not negated
-        # De Morgan: a negated AND is an OR of negated parts.
-        operation = kernel.AND if isinstance(expression, language.And) != negated else kernel.OR
-        return operation, [self._normal(part, negated) for part in expression.parts]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -177,68 +143,7 @@ def _look_up(index: ItemIndex, terms: Collection[tuple[str, str]]) -> _Leaves:
     return leaves
 
 
-def _fold(normal: _Normal, known: Sequence[bool]) -> bool | _Tree:
-    """Terms that no item has become constants, and those vanish; the heaviest part goes first."""
-    if not isinstance(normal, tuple):
-        # A term that no item has: nothing where asked for, all where negated.
-        return normal if isinstance(normal, bool) or known[normal] else normal % 2 == 1
-    operation, parts = normal
-    decisive = operation == kernel.OR
-    kept: dict[_Tree, None] = {}  # in order, each once
-    for part in parts:
-        folded = _fold(part, known)
-        if folded is decisive:
-            return decisive
-        if not isinstance(folded, bool):
-            kept[folded] = None
-    if len(kept) < 2:
-        return next(iter(kept), not decisive)
-    heaviest_first = sorted(kept, key=_need, reverse=True)
-    # Registers of a tree whose heaviest part goes first (Sethi and Ullman, 1970).
-    need = max(_need(heaviest_first[0]), _need(heaviest_first[1]) + 1)
-    return need, operation, tuple(heaviest_first)
-
-
-def _need(tree: _Tree) -> int:
-    return 1 if isinstance(tree, int) else tree[0]
-
-
-@dataclasses.dataclass(slots=True)
-class _Program:
-    code: list[int]
-    pushed: list[_Leaf]  # what `code` calls 0, 1, ...
-
-    @property
-    def leaves(self) -> int:
-        return (len(self.code) + 1) // 2  # a tree of L leaves has L - 1 operations
-
-
-def _program(text: str, tree: bool | _Tree) -> _Program:
-    if (need := _need(tree)) > kernel.STACK_DEPTH:
-        raise language.FilterError(
-            f"the filter {text[:60]!r} alternates AND and OR too deeply: it needs a stack of "
-            f"{need}, the limit is {kernel.STACK_DEPTH}; flatten it"
-        )
-    if isinstance(tree, bool):
-        return _Program([] if tree else [0], [])  # a leaf that holds no term admits nothing
-    program = _Program([], [])
-    _emit(tree, program)
-    return program
-
-
-def _emit(tree: _Tree, program: _Program) -> None:
-    if isinstance(tree, int):
-        program.code.append(len(program.pushed))
-        program.pushed.append(tree)
-        return
-    _, operation, parts = tree
-    for place, part in enumerate(parts):
-        _emit(part, program)
-        if place:
-            program.code.append(operation)
-
-
-def _stack(programs: Sequence[_Program], leaves: _Leaves, room: int) -> FilterPlan:
+def _stack(programs: Sequence[Program], leaves: _Leaves, room: int) -> FilterPlan:
     pushed = _padded([one.pushed for one in programs], room, len(leaves.rows) - 1)
     code = _padded([one.code for one in programs], 2 * room, kernel.NO_OP)
     # NumPy arrays become the device's when a jitted function takes them, not one by one here.

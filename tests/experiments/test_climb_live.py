@@ -88,8 +88,9 @@ def test_every_rule_and_every_fixed_limit_is_compared(engine: Engine) -> None:
         ({"seconds": float("nan")}, "seconds=nan must be at least 3"),
         ({"seconds": float("inf")}, "seconds=inf must be .* finite"),
         ({"rounds": 0}, "rounds=0 must be at least 1"),
+        ({"buckets": (8, 1)}, r"\(8, 1\) must be ascending"),
     ],
 )
-def test_rejects_bad_settings(settings: dict[str, float], message: str) -> None:
+def test_rejects_bad_settings(settings: dict[str, object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         dataclasses.replace(STUDY, **settings)  # type: ignore[arg-type]
