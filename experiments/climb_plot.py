@@ -63,7 +63,7 @@ def plot_climb(
     ]
     limit.text(
         0.99, 0.03, "\n".join(lines), transform=limit.transAxes, fontsize=7, color=INK,
-        ha="right", va="bottom",
+        ha="right", va="bottom", bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.8},
     )  # fmt: skip
     for panel in (rate, late, limit):
         panel.spines[["top", "right"]].set_visible(False)

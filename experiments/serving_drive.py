@@ -146,6 +146,11 @@ class Outcome:
         return self.sent - self.answered
 
     @property
+    def stolen(self) -> float:
+        """Share of the cores' time that the host of a virtual machine took."""
+        return self.cores["stolen"]
+
+    @property
     def goodput(self) -> float:
         """Requests a second answered within the deadline from their scheduled arrival."""
         return self.in_time / self.seconds

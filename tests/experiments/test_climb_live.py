@@ -67,8 +67,7 @@ def test_every_rule_and_every_fixed_limit_is_compared(engine: Engine) -> None:
     assert list(made) == [OURS, *rules(STUDY), "fixed 1", "fixed 8"]
     schedule = Schedule(np.linspace(0, 0.3, 40), np.ones(40, int), 0.3)
     for name, make in made.items():
-        service = make()
-        run, began, cores = asyncio.run(run_one(service, QUERIES, schedule, STUDY.target_s))
+        service, run, began, cores = asyncio.run(run_one(make, QUERIES, schedule, STUDY.target_s))
         assert run.latencies.shape == (40,)
         assert np.nanmin(run.latencies) > 0
         answered = np.count_nonzero(~np.isnan(run.latencies))
@@ -88,6 +87,7 @@ def test_every_rule_and_every_fixed_limit_is_compared(engine: Engine) -> None:
         ({"seconds": float("nan")}, "seconds=nan must be at least 3"),
         ({"seconds": float("inf")}, "seconds=inf must be .* finite"),
         ({"rounds": 0}, "rounds=0 must be at least 1"),
+        ({"attempts": 0}, "attempts=0 must be at least 1"),
         ({"buckets": (8, 1)}, r"\(8, 1\) must be ascending"),
     ],
 )
