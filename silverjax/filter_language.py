@@ -22,6 +22,9 @@ _DEEPEST = 50  # nested brackets and NOTs; keeps the recursion far from Python's
 # A service compiles a filter per request, so tokens are plain strings, and where they stand in the
 # text is found out only for an error.
 _TOKENS = re.compile(r'[\w.\-]+|[()&|!:,]|"(?:[^"\\]|\\.)*"|\S', re.DOTALL)
+# The tokens of letters that are no keywords; a keyword too many or too few here does no harm, as
+# what is cut at names is parsed like any text.
+NAMES = re.compile(r"(?<![\w.\-])(?!(?i:AND|OR|NOT|IN)(?![\w.\-]))([\w.\-]+)")
 _ORDINARY = re.compile(r"[\w.\-()&|!:,\s]*")  # without quotes, and without what is refused
 _END = ""
 _NO_NAMES = frozenset([_END, *"()&|!:,"])

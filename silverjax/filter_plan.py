@@ -76,10 +76,7 @@ def compile_filters(
     read = [reader.read(text) for text in filters]
     leaves = _look_up(index, reader.terms)
     programs = [
-        one
-        if one and all(leaves.known[leaf] for leaf in one.pushed)
-        else reader.read_in_full(text, leaves.known)
-        for text, one in zip(filters, read, strict=True)
+        reader.program(text, one, leaves.known) for text, one in zip(filters, read, strict=True)
     ]
     longest = max((one.leaves for one in programs), default=0)
     room = doubled_to_fit(_FEWEST_LEAVES, longest) if max_leaves is None else max_leaves

@@ -10,7 +10,6 @@ from __future__ import annotations
 import dataclasses
 import functools
 import itertools
-import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -18,13 +17,11 @@ from pallas_kernels.bloom_probe import api as kernel
 from silverjax import filter_language as language
 
 _SHAPES = 1_024  # that are kept; a program that writes filters has few
-# Names as `filter_language` has them, which are no keywords.
-_NAMES = re.compile(r"(?<![\w.\-])(?!(?i:AND|OR|NOT|IN)(?![\w.\-]))([\w.\-]+)")
 
 # A filter in negation normal form: a leaf, twice its term's number and 1 more where negated; or an
 # operation and its parts; or what it is whatever the item.
 Leaf = int
-_Normal = bool | Leaf | tuple[int, list[Any]]
+Normal = bool | Leaf | tuple[int, list[Any]]
 # The same without constants, the registers it needs in front, its heaviest part first.
 _Tree = Leaf | tuple[int, int, tuple[Any, ...]]
 
@@ -61,29 +58,33 @@ class FilterReader:
         self.terms: dict[tuple[str, str], int] = {}
         self._features = features
 
-    def read(self, text: str) -> Program | None:
-        """The program of its shape; right where some item has each of its terms.
-
-        None where it has none: then, or where a term is unknown, it is to be read in full, when
-        it is known of all terms; they have their numbers after this.
+    def read(self, text: str) -> Program | Normal:
+        """The program of its shape, or its normal form; `program` decides when all are read.
 
         Raises:
             FilterError: It is malformed, or names a feature that the index lacks.
         """
         filled = self._of_shape(text)
-        if filled is None:
-            self.normal_form(text)
-        return filled
+        return self.normal_form(text) if filled is None else filled
 
-    def read_in_full(self, text: str, known: Sequence[bool]) -> Program:
-        """The program where terms that no item has, by leaf, are constants.
+    def program(self, text: str, read: Program | Normal, known: Sequence[bool]) -> Program:
+        """The program where terms that no item has are constants.
+
+        Args:
+            text: The filter.
+            read: What `read` made of it.
+            known: Of each leaf, whether some item has its term.
 
         Raises:
             FilterError: It alternates AND and OR too deeply.
         """
-        return _program(text, _fold(self.normal_form(text), known))
+        if isinstance(read, Program):
+            if all(known[leaf] for leaf in read.pushed):
+                return read
+            read = self.normal_form(text)
+        return _program(text, _fold(read, known))
 
-    def normal_form(self, text: str) -> _Normal:
+    def normal_form(self, text: str) -> Normal:
         """The filter with NOT at its terms alone.
 
         Raises:
@@ -94,7 +95,7 @@ class FilterReader:
     def _of_shape(self, text: str) -> Program | None:
         if not isinstance(text, str):
             return None  # and the language says what it wants
-        parts = _NAMES.split(text)
+        parts = language.NAMES.split(text)
         shape = _shape(tuple(parts[::2]))
         if shape is None:
             return None
@@ -116,7 +117,7 @@ class FilterReader:
         pushed = [2 * number_of[leaf >> 1] + (leaf & 1) for leaf in program.pushed]
         return Program(program.code, pushed)
 
-    def _normal(self, text: str, expression: language.Expression, negated: bool) -> _Normal:
+    def _normal(self, text: str, expression: language.Expression, negated: bool) -> Normal:
         if isinstance(expression, language.Term):
             if expression.feature not in self._features:
                 known = ", ".join(self._features) or "none"
@@ -133,7 +134,7 @@ class FilterReader:
         return operation, [self._normal(text, part, negated) for part in expression.parts]
 
 
-def _fold(normal: _Normal, known: Sequence[bool]) -> bool | _Tree:
+def _fold(normal: Normal, known: Sequence[bool]) -> bool | _Tree:
     """Terms that no item has become constants, and those vanish; the heaviest part goes first."""
     if not isinstance(normal, tuple):
         # A term that no item has: nothing where asked for, all where negated.
@@ -193,7 +194,7 @@ class _Shape:
         terms: Places of feature and value of each, in a text that was split at its names.
     """
 
-    normal: _Normal
+    normal: Normal
     terms: list[tuple[int, int]]
 
 
@@ -231,7 +232,7 @@ def _program_of(shape: _Shape, equal: tuple[int, ...]) -> Program | None:
         return None
 
 
-def _renumbered(normal: _Normal, numbers: Sequence[int]) -> _Normal:
+def _renumbered(normal: Normal, numbers: Sequence[int]) -> Normal:
     if isinstance(normal, bool):
         return normal
     if isinstance(normal, int):
