@@ -21,6 +21,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
+import functools
 import math
 import time
 from pathlib import Path
@@ -77,6 +78,14 @@ class Study:
     attempts: int = 3
     seed: int = 0
 
+    def __post_init__(self) -> None:
+        for name in ("rows", "swaps", "attempts"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name}={getattr(self, name)} must be at least 1")
+        if not (0 < self.seconds < math.inf and 0 <= self.soak_minutes < math.inf):
+            lengths = f"seconds={self.seconds}, soak_minutes={self.soak_minutes}"
+            raise ValueError(f"{lengths} must be finite; seconds above 0, the other 0 or more")
+
 
 async def capacity(service: Service, queries: list[Query], study: Study) -> tuple[float, float]:
     """Requests a second with 256 clients that never pause, and the peak goodput of open loops."""
@@ -109,11 +118,8 @@ async def swaps(
         seconds=min(length, 3 * study.seconds),
         timeout_s=study.patience_s,
     )
-    steady, controls = await undisturbed(
-        lambda: drive(service, queries, load, expected),
-        limit=study.stolen,
-        attempts=study.attempts,
-    )
+    again = functools.partial(undisturbed, limit=study.stolen, attempts=study.attempts)
+    steady, controls = await again(lambda: drive(service, queries, load, expected))
     names = sorted(expected)
     root = service.versions.engine.snapshot.path.parent
     await service.swap(root / names[1])  # from here on two versions are in memory
@@ -134,7 +140,7 @@ async def swaps(
         await task
         return outcome
 
-    under, attempts = await undisturbed(swapped, limit=study.stolen, attempts=study.attempts)
+    under, attempts = await again(swapped)
     p99 = steady.latencies.quantile(0.99), under.latencies.quantile(0.99)
     return {
         "rate": rate,

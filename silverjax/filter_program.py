@@ -17,6 +17,7 @@ from pallas_kernels.bloom_probe import api as kernel
 from silverjax import filter_language as language
 
 _SHAPES = 1_024  # that are kept; a program that writes filters has few
+_LONGEST = 1_000  # characters of a filter that has a shape: what is kept is bounded
 
 # A filter in negation normal form: a leaf, twice its term's number and 1 more where negated; or an
 # operation and its parts; or what it is whatever the item.
@@ -93,7 +94,7 @@ class FilterReader:
         return self._normal(text, language.parse(text), False)
 
     def _of_shape(self, text: str) -> Program | None:
-        if not isinstance(text, str):
+        if not isinstance(text, str) or len(text) > _LONGEST:
             return None  # and the language says what it wants
         parts = language.NAMES.split(text)
         shape = _shape(tuple(parts[::2]))

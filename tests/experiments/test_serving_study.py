@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
+import pytest
 from rich.console import Console
 
 from experiments.serving_pair import two_versions
@@ -46,3 +47,17 @@ def test_two_versions_are_gone_afterwards(tmp_path: Path) -> None:
     with two_versions(publish_version(tmp_path, 1)) as root:
         assert [version.name for version in versions(root)] == ["00000001", "00000002"]
     assert not root.exists()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"swaps": 0}, "swaps=0 must be at least 1"),
+        ({"attempts": 0}, "attempts=0 must be at least 1"),
+        ({"seconds": float("nan")}, "seconds=nan, soak_minutes=0.0 must be finite"),
+        ({"soak_minutes": -1.0}, "soak_minutes=-1.0 must be finite.* 0 or more"),
+    ],
+)
+def test_rejects_bad_settings(changes: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Study(**changes)  # type: ignore[arg-type]

@@ -76,8 +76,16 @@ def test_plain_filters_need_not_be_read_in_full(text: str) -> None:
     assert isinstance(FilterReader(("tag",)).read(text), Program)
 
 
+def test_a_long_filter_is_read_in_full_and_leaves_nothing_behind() -> None:
+    text = " OR ".join(f"tag:{number}" for number in range(200))
+    before = filter_program._shape.cache_info()
+    assert not isinstance(FilterReader(("tag",)).read(text), Program)
+    assert filter_program._shape.cache_info() == before
+    assert said(text) == said_in_full(text)
+
+
 def test_keeps_a_bounded_number_of_shapes() -> None:
     reader = FilterReader(("tag",))
-    for spaces in range(1_200):
-        reader.read(f"tag:{' ' * spaces}1")
+    for number in range(1_200):
+        reader.read(f"tag:{' ' * (number % 40)}1{' ' * (number // 40)}")
     assert filter_program._shape.cache_info().currsize <= 1_024
