@@ -96,6 +96,11 @@ class Latencies:
         total = int(self._counts.sum())
         return float(self._counts[: self._place(seconds) + 1].sum()) / total if total else math.nan
 
+    def include(self, other: Latencies) -> None:
+        """Takes in all of another."""
+        other._count()
+        self._counts += other._counts
+
     def _count(self) -> None:
         """Many at a time: what one costs is lost to the service that is measured."""
         self._counts += np.bincount(self._place(self._new), minlength=self._BUCKETS)
@@ -172,6 +177,24 @@ class Outcome:
             "sent_late_p99_ms": 1e3 * self.sent_late.quantile(0.99),
             "cores": dict(self.cores),
         }
+
+
+def together(parts: Sequence[Outcome]) -> Outcome:
+    """Loads that were sent one after another, as one."""
+    whole = Outcome()
+    for part in parts:
+        whole.latencies.include(part.latencies)
+        whole.sent_late.include(part.sent_late)
+        whole.largest_queue = max(whole.largest_queue, part.largest_queue)
+        for name in ("sent", "answered", "in_time", "expired", "failed", "mixed", "seconds"):
+            setattr(whole, name, getattr(whole, name) + getattr(part, name))
+        whole.refused.update(part.refused)
+        whole.versions.update(part.versions)
+    whole.cores = {
+        who: sum(part.cores[who] * part.seconds for part in parts) / whole.seconds
+        for who in parts[0].cores
+    }
+    return whole
 
 
 async def drive(

@@ -9,9 +9,9 @@ p99 at most 1.5 times that without swaps, and memory for one more snapshot; noth
 
 Goodput is judged by a tight deadline, `--timeout-s`; whether swaps or the soak lose requests, by
 one that the same load meets otherwise, `--patience-s`: by the tight one, every pause of a shared
-machine loses some, with and without swaps. What share came within the tight one is told all the
-same, and whose the cores were meanwhile. What the machine's host spoiled is measured again. On a
-virtual machine:
+machine loses some, with and without swaps, and some last over a second. What share came within the
+tight one is told all the same, and whose the cores were meanwhile. Swaps take turns with as long
+without, and what the machine's host spoiled is measured again. On a virtual machine:
 
     python -m experiments.awake python -m experiments.serving_study --soak-minutes 5
 """
@@ -21,7 +21,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
-import functools
 import math
 import time
 from pathlib import Path
@@ -37,6 +36,7 @@ from experiments.command import run_command
 from experiments.results import report_result
 from experiments.serving_drive import Load, Outcome, drive, name_of, resident_mib
 from experiments.serving_pair import best_values, size_mib, two_versions
+from experiments.serving_swaps import Swapping, swap_under_load
 from experiments.undisturbed import undisturbed
 from serving.config import ServiceConfig
 from serving.process import settle, start_devices
@@ -54,7 +54,7 @@ class Study:
         rows: Rows of a request.
         k: Items asked for.
         timeout_s: Deadline of a request; goodput counts answers within it.
-        patience_s: Deadline of a request in swaps and the soak: the service's default.
+        patience_s: Deadline of a request in swaps and the soak: longer than a machine stands still.
         seconds: Length of each measurement.
         swaps: Swaps under load.
         swap_every_s: Pause between two swaps.
@@ -69,7 +69,7 @@ class Study:
     rows: int = 1
     k: int = 10
     timeout_s: float = 0.1
-    patience_s: float = ServiceConfig.timeout_s
+    patience_s: float = 5.0
     seconds: float = 20.0
     swaps: int = 100
     swap_every_s: float = 1.0
@@ -112,48 +112,21 @@ async def swaps(
     service: Service, queries: list[Query], study: Study, rate: float, expected: dict[str, Any]
 ) -> dict[str, Any]:
     """The same load without and with swaps between two versions."""
-    length = study.swaps * study.swap_every_s
-    load = dataclasses.replace(
-        _load(study, rate),
-        seconds=min(length, 3 * study.seconds),
-        timeout_s=study.patience_s,
-    )
-    again = functools.partial(undisturbed, limit=study.stolen, attempts=study.attempts)
-    steady, controls = await again(lambda: drive(service, queries, load, expected))
-    names = sorted(expected)
-    root = service.versions.engine.snapshot.path.parent
-    await service.swap(root / names[1])  # from here on two versions are in memory
-    memory, took = [resident_mib()], []
-
-    async def swapping() -> None:
-        for number in range(study.swaps):
-            start = time.perf_counter()
-            await service.swap(root / names[number % 2])
-            took.append(time.perf_counter() - start)
-            memory.append(resident_mib())
-            await asyncio.sleep(max(0.0, study.swap_every_s - took[-1]))
-
-    async def swapped() -> Outcome:
-        task = asyncio.create_task(swapping())
-        endless = dataclasses.replace(load, seconds=math.inf, seed=study.seed + 1)
-        outcome = await drive(service, queries, endless, expected, ended=task.done)
-        await task
-        return outcome
-
-    under, attempts = await again(swapped)
-    p99 = steady.latencies.quantile(0.99), under.latencies.quantile(0.99)
+    load = dataclasses.replace(_load(study, rate), timeout_s=study.patience_s)
+    how = Swapping(study.swaps, study.swap_every_s, study.stolen, study.attempts)
+    found = await swap_under_load(service, queries, load, how, expected)
     return {
         "rate": rate,
         "swaps": study.swaps,
-        "swap_s_median": float(np.median(took)),
+        "swap_s_median": float(np.median(found.took_s)),
         "timeout_s": load.timeout_s,
-        "attempts": {"steady": controls, "under_swaps": attempts},
-        "steady": _patient_figures(steady, study),
-        "under_swaps": _patient_figures(under, study),
-        "p99_ratio": p99[1] / p99[0],
-        "memory_mib": memory,
-        "memory_growth_mib": _growth(memory[min(10, len(memory) // 2) :]),
-        "snapshot_mib": size_mib(root / names[0]),
+        "attempts": found.attempts,
+        "steady": _patient_figures(found.steady, study),
+        "under_swaps": _patient_figures(found.under, study),
+        "p99_ratio": found.p99_ratio,
+        "memory_mib": found.memory_mib,
+        "memory_growth_mib": found.growth_mib,
+        "snapshot_mib": size_mib(service.versions.engine.snapshot.path),
     }
 
 
@@ -287,13 +260,6 @@ def _patient_figures(outcome: Outcome, study: Study) -> dict[str, Any]:
 
 def _load(study: Study, rate: float) -> Load:
     return Load(rate, study.seconds, study.rows, study.timeout_s, study.seed)
-
-
-def _growth(settled: list[float]) -> float:
-    """From the first quarter to the last, by their medians: under load a single reading is some
-    15 MiB off, by what the C library keeps for later. Nor do the first ten swaps count for it."""
-    quarter = max(1, len(settled) // 4)
-    return float(np.median(settled[-quarter:]) - np.median(settled[:quarter]))
 
 
 if __name__ == "__main__":

@@ -168,12 +168,22 @@ class Executors:
             padded=True,
         )
 
-    def run(self, schedule: Schedule, setting: Setting) -> Float[np.ndarray, " n"]:
+    def run(
+        self,
+        schedule: Schedule,
+        setting: Setting,
+        *,
+        target: float = math.inf,
+        most: int | None = None,
+    ) -> Float[np.ndarray, " n"]:
         """Latencies in seconds, from when a query was due, in order of arrival.
 
         Args:
             schedule: When queries come, from now on, and their items.
             setting: Batch, workers and fill; without an accelerator.
+            target: Seconds, beyond which a query is late.
+            most: The run ends once more are late, and what is left counts as never answered
+                (infinite); absent, it goes on.
 
         Raises:
             ValueError: A setting for an accelerator or for more workers than there are.
@@ -186,8 +196,10 @@ class Executors:
         start = time.perf_counter() + 0.02
         due, sizes = (schedule.times + start).tolist(), schedule.sizes.tolist()
         due.append(math.inf)
-        ends, at = np.zeros(len(sizes)), 0
+        ends, at, late = np.full(len(sizes), math.inf), 0, set[int]()
         while at < len(sizes) or queue or busy:
+            if most is not None and len(late) > most:
+                break
             while due[at] <= time.perf_counter():
                 cut = parts(sizes[at], setting.batch, even=setting.even)
                 queue += [(at, due[at], items) for items in cut]
@@ -201,8 +213,14 @@ class Executors:
             ready = select.select([*busy], [], [], None if wait == math.inf else max(wait, 0.0))
             for pipe in ready[0]:
                 pipe.recv_bytes()
-                ends[busy.pop(pipe)] = time.perf_counter()
+                which = busy.pop(pipe)
+                ends[which] = time.perf_counter()
+                late.update(one for one in which if ends[one] - due[one] > target)
                 free.append(pipe)
+        for pipe, which in busy.items():
+            pipe.recv_bytes()
+            ends[which] = math.inf
+        ends[[which for which, _, _ in queue]] = math.inf
         return ends - np.array(due[:-1])
 
 

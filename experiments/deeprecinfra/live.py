@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
+import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+from jaxtyping import Float
 
+from experiments.cpu_time import CpuTime
 from experiments.deeprecinfra.bench import Bench, allowed
 from experiments.deeprecinfra.executors import Executors, Layout
 from experiments.deeprecinfra.profiles import Machine
 from experiments.deeprecinfra.schedulers.joint_search import estimates, joint, settings
 from experiments.deeprecinfra.simulator import Servers, Setting, parts
 from experiments.deeprecinfra.workload import queries
+from experiments.undisturbed import undisturbed
 from serving.load.workload import Schedule
 
 _STEP = 1.04  # between two rates that are tried
@@ -85,8 +90,23 @@ class Found:
         return cls(**(plain | runs))
 
 
+class _Run(NamedTuple):
+    """Latencies, and the share of the cores' time that the machine's host took meanwhile."""
+
+    latencies: Float[np.ndarray, " n"]
+    stolen: float
+
+
 class Machines:
     """All divisions of this machine's cores, with a model loaded and timed on each.
+
+    Args:
+        running: Workers of each division.
+        workload: Sizes of queries.
+        seconds: Of load in one measurement.
+        seed: Of everything random.
+        stolen: A run during which the host takes more than this share of the cores is made again.
+        attempts: At most; the one of which least was stolen counts.
 
     Attributes:
         machines: As the simulator sees them.
@@ -94,9 +114,17 @@ class Machines:
     """
 
     def __init__(
-        self, running: Mapping[Layout, Executors], *, workload: str, seconds: float, seed: int
+        self,
+        running: Mapping[Layout, Executors],
+        *,
+        workload: str,
+        seconds: float,
+        seed: int,
+        stolen: float = 1.0,
+        attempts: int = 1,
     ) -> None:
         self._running, self._workload, self._seconds = running, workload, seconds
+        self._stolen, self._attempts = stolen, attempts
         self._seeds = iter(np.random.SeedSequence(seed).generate_state(10_000).tolist())
         self.sizes = queries(1.0, 4_096, sizes=workload, seed=next(self._seeds)).sizes
         self.machines = {
@@ -113,8 +141,8 @@ class Machines:
         """Whether few enough queries are late, measured."""
         # In less time even too many queries would all be answered soon enough.
         load = self.load(rate, max(self._seconds, _TARGETS * target))
-        late = self._running[way.layout].run(load, way.setting) > target
-        return int(late.sum()) <= allowed(len(load))
+        most = allowed(len(load))
+        return int((self._run(way, load, target, most) > target).sum()) <= most
 
     def carried(self, way: Way, rate: float, target: float) -> float:
         """Queries per second, measured, in steps of 4 % from a first guess; 0: a tenth is missed,
@@ -134,10 +162,23 @@ class Machines:
 
     def tail(self, way: Way, load: Schedule, rate: float) -> Tail:
         """Measured, and simulated."""
-        measured = self._running[way.layout].run(load, way.setting)
+        measured = self._run(way, load)
         simulated = Servers(self.machines[way.layout], way.setting, seed=1).run(load)
         p95, p99 = np.percentile(measured, (95, 99)).tolist()
         return Tail(str(way), rate, len(load), p95, p99, float(np.percentile(simulated, 95)))
+
+    def _run(
+        self, way: Way, load: Schedule, target: float = math.inf, most: int | None = None
+    ) -> Float[np.ndarray, " n"]:
+        """Latencies, of a run that the machine's host left alone if there is one."""
+
+        async def once() -> _Run:
+            before = CpuTime.now()
+            latencies = self._running[way.layout].run(load, way.setting, target=target, most=most)
+            return _Run(latencies, CpuTime.now().shares_since(before)["stolen"])
+
+        run, _ = asyncio.run(undisturbed(once, limit=self._stolen, attempts=self._attempts))
+        return run.latencies
 
     def ranked(self, target: float) -> list[Way]:
         """All settings by what the model of queues says, best first; of those that cut queries

@@ -6,7 +6,8 @@ python -m experiments.deeprecinfra.real --models ncf wnd --seconds 3
 Each model is started once per division of the cores (many workers of one core, or one worker of
 many) and its batches are timed. Ours chooses division, batch and fill on those times, in the
 simulator. Then everything runs: static, ours, and the settings that the simulator likes best, of
-which the best one is the oracle. A run that was stopped goes on where it was.
+which the best one is the oracle. What the machine's host spoiled is measured again. A run that
+was stopped goes on where it was. On a virtual machine put `python -m experiments.awake` before it.
 """
 
 from __future__ import annotations
@@ -50,6 +51,8 @@ class Real:
         seconds: Of load in one measurement.
         candidates: Settings that the oracle measures.
         ladder: Sizes that programs are compiled for; a batch is padded to the next.
+        stolen: A run during which the host takes more than this share of the cores is made again.
+        attempts: At most; the one of which least was stolen counts.
         seed: Of everything random.
         fresh: Forget what earlier runs found.
         folder: Where results are written.
@@ -63,6 +66,8 @@ class Real:
     seconds: float = 8.0
     candidates: int = 12
     ladder: tuple[int, ...] = LADDER
+    stolen: float = 0.03
+    attempts: int = 3
     seed: int = 1
     fresh: bool = False
     folder: pathlib.Path = FOLDER
@@ -82,7 +87,14 @@ def study(real: Real, model: str, cores: int) -> Found:
             one: stack.enter_context(Executors(config, one, ladder=real.ladder))
             for one in layouts(cores)
         }
-        own = Machines(running, workload=real.workload, seconds=real.seconds, seed=real.seed)
+        own = Machines(
+            running,
+            workload=real.workload,
+            seconds=real.seconds,
+            seed=real.seed,
+            stolen=real.stolen,
+            attempts=real.attempts,
+        )
         every = [(m, one) for m in own.machines.values() for one in settings(m, own.sizes)]
         check_target(f"{model} on {cores} cores", target, every, own.sizes)
         base = Way(alone, static(Bench(own.machines[alone], target)).setting)

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pytest
 
-from experiments.serving_drive import Latencies, Load, Outcome, drive
+from experiments.serving_drive import Latencies, Load, Outcome, drive, together
 from serving.config import ServiceConfig
 from serving.engine import Engine
 from serving.query import Query
@@ -44,6 +44,21 @@ def test_every_request_is_counted_once(engine: Engine) -> None:
     assert outcome.in_time <= outcome.answered == outcome.versions.total()
     assert outcome.largest_queue <= 30
     assert outcome.goodput == pytest.approx(outcome.in_time / outcome.seconds)
+
+
+def test_loads_one_after_another_are_counted_as_one(engine: Engine) -> None:
+    parts = [
+        outcome_of(engine, Load(rate=2_000.0, seconds=seconds, timeout_s=1.0, seed=seed))
+        for seed, seconds in enumerate((0.1, 0.3))
+    ]
+    whole = together(parts)
+    for name in ("sent", "answered", "in_time", "lost"):
+        assert getattr(whole, name) == sum(getattr(part, name) for part in parts)
+    assert whole.versions == parts[0].versions + parts[1].versions
+    assert whole.goodput == pytest.approx(whole.in_time / (parts[0].seconds + parts[1].seconds))
+    assert sum(whole.cores.values()) == pytest.approx(1.0)
+    low, high = sorted(part.latencies.quantile(0.9) for part in parts)
+    assert low <= whole.latencies.quantile(0.9) <= high
 
 
 def test_arrivals_are_a_poisson_process() -> None:

@@ -50,6 +50,16 @@ def test_latencies_count_from_when_a_query_was_due(running: Executors) -> None:
     assert found[-1] > 5 * alone[0]
 
 
+def test_a_run_ends_once_too_many_queries_are_late(running: Executors) -> None:
+    load = Schedule(np.zeros(200), np.full(200, 512), 1.0)
+    alone = running.run(Schedule(np.zeros(1), load.sizes[:1], 1.0), Setting(512, 1))[0]
+    found = running.run(load, Setting(512, 1), target=alone / 10, most=5)
+    assert len(found) == 200
+    assert np.isfinite(found).sum() == 6  # all of them late, and nobody waits for the others
+    again = running.run(Schedule(np.zeros(1), load.sizes[:1], 1.0), Setting(512, 1))
+    assert again[0] < 20 * alone  # nothing is left over from the run that ended
+
+
 def test_all_queries_are_answered_whatever_is_cut_or_joined(running: Executors) -> None:
     load = queries(2_000.0, 100, seed=1)
     for setting in (Setting(64, 1, even=True), Setting(64, 1, fill=500, even=True)):

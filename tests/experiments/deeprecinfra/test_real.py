@@ -8,7 +8,7 @@ import pathlib
 
 import pytest
 
-from experiments.deeprecinfra import real
+from experiments.deeprecinfra import live, real
 from experiments.deeprecinfra.bench import TargetError
 from experiments.deeprecinfra.live import Found, Tail
 from experiments.deeprecinfra.real import Real, main
@@ -60,7 +60,9 @@ def test_a_run_measures_writes_and_is_not_repeated(
 ) -> None:
     monkeypatch.setattr("tempfile.gettempdir", lambda: str(tmp_path))
     monkeypatch.setattr(real, "usable_cores", lambda: [0])
-    monkeypatch.setattr(real, "latency_target", lambda *_: 0.2)  # on any machine, under any load
+    # A target for any machine under any load, and measurements no longer than of a shorter one.
+    monkeypatch.setattr(real, "latency_target", lambda *_: 0.5)
+    monkeypatch.setattr(live, "_TARGETS", 4)
     asked = Real(
         models=("ncf",), table_scale=0.001, seconds=0.02, candidates=1, ladder=(100, 400, 1024),
         folder=tmp_path / "results",

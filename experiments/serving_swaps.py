@@ -1,0 +1,141 @@
+"""Swaps between two versions under load, and between them the same load without.
+
+A machine that others share has good minutes and bad ones, so the two are measured in turn: some
+swaps, then as long without, ten times over. A turn that the machine's host spoiled is taken again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import functools
+import itertools
+import math
+import time
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from experiments.serving_drive import Load, Outcome, drive, resident_mib, together
+from experiments.undisturbed import undisturbed
+from serving.query import Query
+from serving.service import Service
+
+_TURNS = 10
+
+
+@dataclasses.dataclass(frozen=True)
+class Swapping:
+    """How to swap.
+
+    Attributes:
+        count: Swaps.
+        every_s: From the start of one to that of the next, or longer if it takes longer.
+        stolen: A turn in which the host takes more than this share of the cores is taken again.
+        attempts: At most; the one of which least was stolen counts.
+    """
+
+    count: int
+    every_s: float
+    stolen: float
+    attempts: int
+
+
+@dataclasses.dataclass
+class Swapped:
+    """What was measured.
+
+    Attributes:
+        steady: Without swaps, all turns together.
+        under: With swaps.
+        took_s: Of every swap, those of turns that were taken again too.
+        memory_mib: Of the process, with two versions in memory: at first, and after every swap.
+        attempts: Of each turn.
+    """
+
+    steady: Outcome
+    under: Outcome
+    took_s: list[float]
+    memory_mib: list[float]
+    attempts: list[int]
+
+    @property
+    def p99_ratio(self) -> float:
+        """Under swaps, over that without."""
+        return self.under.latencies.quantile(0.99) / self.steady.latencies.quantile(0.99)
+
+    @property
+    def growth_mib(self) -> float:
+        """From the first quarter to the last, by their medians: under load a single reading is
+        some 15 MiB off, by what the C library keeps for later. The first ten do not count."""
+        settled = self.memory_mib[min(10, len(self.memory_mib) // 2) :]
+        quarter = max(1, len(settled) // 4)
+        return float(np.median(settled[-quarter:]) - np.median(settled[:quarter]))
+
+
+class _Turn(NamedTuple):
+    """Some swaps, and as long without."""
+
+    under: Outcome
+    steady: Outcome
+
+    @property
+    def stolen(self) -> float:
+        return max(self.under.stolen, self.steady.stolen)
+
+
+async def swap_under_load(
+    service: Service,
+    queries: Sequence[Query],
+    load: Load,
+    swapping: Swapping,
+    expected: Mapping[str, Sequence[float]],
+) -> Swapped:
+    """Swaps to and fro between the two versions of `expected`.
+
+    Args:
+        service: Running, from the folder that holds the versions.
+        queries: Taken in turn.
+        load: Its `seconds` do not matter.
+        swapping: How.
+        expected: By version, the best value of each query; see `drive`.
+    """
+    root = service.versions.engine.snapshot.path.parent
+    first, second = sorted(expected)
+    await service.swap(root / second)  # from here on two versions are in memory
+    nexts, seeds = itertools.cycle((first, second)), itertools.count(load.seed)
+    memory, took = [resident_mib()], list[float]()
+
+    async def swaps(number: int) -> None:
+        for _ in range(number):
+            start = time.perf_counter()
+            await service.swap(root / next(nexts))
+            took.append(time.perf_counter() - start)
+            memory.append(resident_mib())
+            await asyncio.sleep(max(0.0, swapping.every_s - took[-1]))
+
+    async def turn(number: int) -> _Turn:
+        task = asyncio.create_task(swaps(number))
+        endless = dataclasses.replace(load, seconds=math.inf, seed=next(seeds))
+        under = await drive(service, queries, endless, expected, ended=task.done)
+        await task
+        as_long = dataclasses.replace(load, seconds=under.seconds, seed=next(seeds))
+        return _Turn(under, await drive(service, queries, as_long, expected))
+
+    turns, attempts = list[_Turn](), list[int]()
+    for share in np.array_split(np.arange(swapping.count), min(_TURNS, swapping.count)):
+        one, made = await undisturbed(
+            functools.partial(turn, len(share)),
+            limit=swapping.stolen,
+            attempts=swapping.attempts,
+        )
+        turns.append(one)
+        attempts.append(made)
+    return Swapped(
+        steady=together([one.steady for one in turns]),
+        under=together([one.under for one in turns]),
+        took_s=took,
+        memory_mib=memory,
+        attempts=attempts,
+    )
