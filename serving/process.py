@@ -58,14 +58,19 @@ class Pace:
     ) -> None:
         self._rest, self._turn_s = 1 / share - 1, turn_s
         self._clock, self._sleep = clock, sleep
-        self._since = clock()
+        self._since, self._lent = clock(), 0.0
 
-    def __call__(self) -> None:
-        """Rests, if this turn is over. To be called often, on the thread that made this."""
-        worked = self._clock() - self._since
-        if worked >= self._turn_s:
-            self._sleep(self._rest * worked)
-            self._since = self._clock()
+    def __call__(self, worked: float = 0.0) -> None:
+        """Rests, if this turn is over. To be called often, on the thread that made this.
+
+        Args:
+            worked: Seconds that other threads have worked for it since the last call.
+        """
+        self._lent += worked
+        turn = self._clock() - self._since + self._lent
+        if turn >= self._turn_s:
+            self._sleep(self._rest * turn)
+            self._since, self._lent = self._clock(), 0.0
 
 
 def start_devices() -> None:

@@ -7,17 +7,32 @@ TensorStore's own: a zarr array for each leaf, named by its path joined by dots,
 
 from __future__ import annotations
 
+import math
 import mmap
-from collections.abc import Callable
+import time
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
 _METADATA = ".zarray"  # the last part of the key that each array has, and has once
 _TOGETHER = 8  # arrays: for each alone its threads would be woken again
 _LARGE_BYTES = 2**16  # from here on an array gets pages of its own
+_SLICE_BYTES = 2**20  # of a large array that are read at a time: a millisecond or two
 _CACHE_BYTES = 10**8  # for the store's directory: without it every array would read that again
+
+
+@runtime_checkable
+class Pause(Protocol):
+    """Called now and then by who loads, for who answers requests meanwhile."""
+
+    def __call__(self, worked: float = 0.0) -> None:
+        """Rests, if it is time to.
+
+        Args:
+            worked: Seconds that other threads have worked for this one since the last call.
+        """
 
 
 def save_arrays(folder: Path, arrays: Any) -> None:
@@ -29,13 +44,13 @@ def save_arrays(folder: Path, arrays: Any) -> None:
         checkpointer.save(folder.absolute(), arrays)
 
 
-def load_arrays(folder: Path, *, pause: Callable[[], None]) -> dict[str, Any]:
+def load_arrays(folder: Path, *, pause: Pause) -> dict[str, Any]:
     """What `save_arrays` was given; nothing where there is no `folder`.
 
     They come back as NumPy arrays: the devices that published need not exist here.
 
     Args:
-        pause: Called every few arrays.
+        pause: Called every few small arrays, and for every slice of a large one.
     """
     if not folder.exists():
         return {}
@@ -47,6 +62,9 @@ def load_arrays(folder: Path, *, pause: Callable[[], None]) -> dict[str, Any]:
             "cache_pool": {"total_bytes_limit": _CACHE_BYTES},
             "data_copy_concurrency": one,
             "file_io_concurrency": one,
+            # A slice of an array is copied from the file's own pages. Otherwise every slice would
+            # read all of the array, and all at once takes a core and the memory for it twice.
+            "file_io_mode": {"mode": "memmap"},
         }
     )
     files = {"driver": "file", "path": f"{folder.absolute()}/"}
@@ -66,15 +84,14 @@ def load_arrays(folder: Path, *, pause: Callable[[], None]) -> dict[str, Any]:
             if array.size * array.dtype.numpy_dtype.itemsize < _LARGE_BYTES:
                 small[path] = array.read()
             else:
-                _put(loaded, path.split("."), _in_own_pages(array))
-                pause()
+                _put(loaded, path.split("."), _in_own_pages(array, pause))
         for path, reading in small.items():
             _put(loaded, path.split("."), reading.result())
         pause()
     return loaded
 
 
-def _in_own_pages(stored: Any) -> np.ndarray:
+def _in_own_pages(stored: Any, pause: Pause) -> np.ndarray:
     """Reads an array into memory of its own, which goes back to the system when it is freed.
 
     What `malloc` gets back it keeps for later, in the heap of whichever thread asked: after a
@@ -85,8 +102,30 @@ def _in_own_pages(stored: Any) -> np.ndarray:
     dtype = stored.dtype.numpy_dtype
     pages = mmap.mmap(-1, stored.size * dtype.itemsize)
     array = np.frombuffer(pages, dtype).reshape(stored.shape)
-    ts.array(array).write(stored).result()
+    for box in boxes(stored.shape, _SLICE_BYTES // dtype.itemsize):
+        start = time.perf_counter()
+        ts.array(array[box]).write(stored[box]).result()
+        pause(time.perf_counter() - start)
     return array
+
+
+def boxes(shape: tuple[int, ...], most: int) -> Iterator[tuple[slice, ...]]:
+    """Cuts an array into parts of at most `most` values (one, if it is less), in their order.
+
+    >>> list(boxes((3, 4), 8))
+    [(slice(0, 2, None),), (slice(2, 3, None),)]
+    """
+    if not shape:
+        yield ()
+        return
+    row = math.prod(shape[1:])
+    step = max(1, most // max(1, row))
+    for start in range(0, shape[0], step):
+        part = slice(start, min(start + step, shape[0]))
+        if row <= most:
+            yield (part,)
+        else:
+            yield from ((part, *rest) for rest in boxes(shape[1:], most))
 
 
 def _put(tree: dict[str, Any], path: list[str], value: Any) -> None:

@@ -8,13 +8,15 @@ from __future__ import annotations
 import dataclasses
 import functools
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
 import numpy as np
 
 from silverjax.batch import Items, Users
+
+_TOGETHER = 256  # ids between two pauses: twenty microseconds
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,6 +96,23 @@ class Catalogue:
                 f"(one that exists: {self.item_ids[0]!r})"
             )
         return self._item_rows[item_id]
+
+    def tabulate(self, like: Catalogue, *, pause: Callable[[], None]) -> None:
+        """Makes the tables of ids, which otherwise the first one to ask for an id waits for.
+
+        Args:
+            like: Its tables are shared where the ids are.
+            pause: Called every few ids.
+        """
+        for table, column in (("_user_rows", "user_ids"), ("_item_rows", "item_ids")):
+            names, rows = getattr(self, column), dict[str, int]()
+            if names is getattr(like, column):
+                rows = getattr(like, table)
+            else:
+                for start in range(0, len(names), _TOGETHER):
+                    rows.update(zip(names[start : start + _TOGETHER], itertools.count(start)))
+                    pause()
+            self.__dict__[table] = rows
 
     def users_at(self, rows: Sequence[int] | np.ndarray) -> Users:
         """Profiles and histories of some users; -1 is a stranger without either."""

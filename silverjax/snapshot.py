@@ -23,7 +23,7 @@ import datetime
 import importlib.metadata
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +32,7 @@ import numpy as np
 
 import silverjax
 from silverjax import _durable, _plain
-from silverjax._arrays import load_arrays, save_arrays
+from silverjax._arrays import Pause, load_arrays, save_arrays
 from silverjax._columns import checked_columns, read_column
 from silverjax.catalogue import Catalogue
 from silverjax.config import RetrieverConfig
@@ -130,7 +130,7 @@ def load_snapshot(
     path: str | os.PathLike[str],
     *,
     like: Snapshot | None = None,
-    pause: Callable[[], None] | None = None,
+    pause: Pause | None = None,
 ) -> Snapshot:
     """Loads one version, given its directory, or the latest of a root. Every file is verified.
 
@@ -139,7 +139,7 @@ def load_snapshot(
 
     Args:
         like: A version that is in memory. Columns of the catalogue whose files have the same
-            SHA-256 are shared with it.
+            SHA-256 are shared with it, and the tables of ids with them.
         pause: Called every few hundred microseconds, for who answers requests meanwhile.
 
     Raises:
@@ -171,6 +171,9 @@ def load_snapshot(
         arrays = load_arrays(folder / _ARRAYS, pause=step)
         columns = {name: column(name) for name in _COLUMNS}
         encoded = _plain.join(structure["catalogue"], arrays.get("catalogue", {}), leaf=np.asarray)
+        catalogue = Catalogue(**columns, **encoded)
+        if like is not None:
+            catalogue.tabulate(like.catalogue, pause=step)
         return Snapshot(
             version=manifest["version"],
             path=folder,
@@ -179,7 +182,7 @@ def load_snapshot(
             ),
             config=_as_tuned(_plain.config_from_json(RetrieverConfig, read("config.json")), tuned),
             schema=Schema.from_json((folder / "schema.json").read_text()),
-            catalogue=Catalogue(**columns, **encoded),
+            catalogue=catalogue,
             manifest=manifest,
             tuned=tuned,
         )
@@ -219,7 +222,7 @@ def _resolve(path: Path) -> Path:
     return found[-1]
 
 
-def _no_pause() -> None: ...
+def _no_pause(worked: float = 0.0) -> None: ...
 
 
 def _versions_of(*packages: str) -> dict[str, str]:

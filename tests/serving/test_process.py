@@ -41,3 +41,6 @@ def test_work_in_the_background_rests_in_proportion() -> None:
         worked += step
         pace()
     assert rests == pytest.approx([9 * 0.625, 9 * 2.125])  # after turns of 0.5 s and longer
+    for lent in (0.25, 0.375):  # what others have worked for it counts as well
+        pace(lent)
+    assert rests[2:] == pytest.approx([9 * 0.625])

@@ -72,10 +72,11 @@ def test_columns_that_did_not_change_are_shared(tmp_path: Path) -> None:
     publish(tmp_path, catalogue=dataclasses.replace(CATALOGUE, titles=["a", "b", "c"]))
     one = silverjax.load_snapshot(tmp_path / "00000001")
     pauses: list[int] = []
-    two = silverjax.load_snapshot(tmp_path, like=one, pause=lambda: pauses.append(1))
+    two = silverjax.load_snapshot(tmp_path, like=one, pause=lambda worked=0.0: pauses.append(1))
     for name in ("item_ids", "user_ids", "attributes", "seen"):
         assert getattr(two.catalogue, name) is getattr(one.catalogue, name)
     assert two.catalogue.titles == ["a", "b", "c"]
+    assert two.catalogue._item_rows is one.catalogue._item_rows
     assert_same(two.variables, one.variables)
     assert len(pauses) > len(two.manifest["files"])
 
