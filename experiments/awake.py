@@ -14,9 +14,10 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from silverjax.bad_input import complain
@@ -35,24 +36,21 @@ while os.getppid() == parent:  # ends with it, however that ends
 """
 
 
-@contextlib.contextmanager
-def kept_awake() -> Iterator[list[int]]:
-    """The ids of the processes that spin, one for each core of this process.
+def keep_awake() -> list[subprocess.Popen[bytes]]:
+    """Processes that spin, one for each core of this process; they end when it does.
 
     Raises:
         OSError: The system knows no SCHED_IDLE; Linux does.
     """
     if not hasattr(os, "SCHED_IDLE"):
         raise OSError(f"{sys.platform} has no class SCHED_IDLE for processes; Linux has")
-    with contextlib.ExitStack() as stack:
-        ids = []
-        for core in usable_cores():
-            arguments = [str(core), str(os.getpid())]
-            process = subprocess.Popen([sys.executable, "-S", "-c", _SPIN, *arguments])
-            stack.callback(process.wait)
-            stack.callback(process.kill)
-            ids.append(process.pid)
-        yield ids
+    return [
+        subprocess.Popen(
+            [sys.executable, "-S", "-c", _SPIN, str(core), str(os.getpid())],
+            start_new_session=True,  # what is typed at the command is not meant for them
+        )
+        for core in usable_cores()
+    ]
 
 
 def spinning() -> list[int]:
@@ -72,13 +70,15 @@ def spun_s() -> float:
 
 
 def main(command: Sequence[str]) -> int:
-    """Runs a command; its exit status, and 2 where there is none to run."""
+    """Becomes the command, so that signals and exit status are its own; 2 where there is none."""
     if not command:
         print(__doc__)
         return 2
     try:
-        with kept_awake() as ids:
-            return subprocess.call(command, env=os.environ | {PROCESSES: " ".join(map(str, ids))})
+        if not shutil.which(command[0]):
+            raise FileNotFoundError(f"there is no command {command[0]!r} to run")
+        ids = " ".join(str(process.pid) for process in keep_awake())
+        os.execvpe(command[0], list(command), os.environ | {PROCESSES: ids})
     except OSError as error:
         return complain(error)
 

@@ -236,12 +236,12 @@ def main(study: Study) -> None:
 def headline(name: str, figures: dict[str, Any]) -> dict[str, str]:
     """For the README's table."""
     swap, over = figures["swap"], figures["overload_goodput_share"]
-    under = swap["under_swaps"]
+    under, wait = swap["under_swaps"], f"{swap['timeout_s']:g} s"
     said = {
         f"service of {name} at 3x its capacity": f"goodput {over:.0%} of its peak",
         f"service of {name}: {swap['swaps']} swaps at 70 % load": (
-            f"{under['lost']} of {under['sent']:,} requests lost, {under['mixed']} answers mixed, "
-            f"p99 {swap['p99_ratio']:.2f} of that without"
+            f"{under['lost']} of {under['sent']:,} requests unanswered after {wait}, "
+            f"{under['mixed']} answers mixed, p99 {swap['p99_ratio']:.2f} of that without"
         ),
     }
     if "soak" in figures:

@@ -6,15 +6,18 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from experiments.awake import PROCESSES, kept_awake, main, spun_s
+from experiments.awake import PROCESSES, keep_awake, main, spun_s
 from experiments.cpu_time import CpuTime
 from silverjax.machine import usable_cores
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only Linux has SCHED_IDLE")
+
+AWAKE = [sys.executable, "-m", "experiments.awake"]
 
 
 def runs(process: int | str) -> bool:
@@ -26,29 +29,41 @@ def runs(process: int | str) -> bool:
     return state != "Z"
 
 
+@pytest.fixture
+def spinners() -> Iterator[list[int]]:
+    processes = keep_awake()
+    yield [process.pid for process in processes]
+    for process in processes:
+        process.kill()
+        process.wait()
+
+
 def test_a_process_of_the_lowest_class_spins_on_each_core_and_counts_as_idle(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, spinners: list[int]
 ) -> None:
-    with kept_awake() as ids:
-        monkeypatch.setenv(PROCESSES, " ".join(map(str, ids)))
-        while not spun_s():
-            time.sleep(0.05)
-        assert [os.sched_getaffinity(process) for process in ids] == [{c} for c in usable_cores()]
-        assert {os.sched_getscheduler(process) for process in ids} == {os.SCHED_IDLE}
-        before, spun = CpuTime.now(), spun_s()
-        while spun_s() < spun + 0.2:
-            time.sleep(0.05)
-        assert CpuTime.now().idle - before.idle >= 0.2
-    assert not any(map(runs, ids))
+    monkeypatch.setenv(PROCESSES, " ".join(map(str, spinners)))
+    while not spun_s():
+        time.sleep(0.05)
+    assert [os.sched_getaffinity(process) for process in spinners] == [{c} for c in usable_cores()]
+    assert {os.sched_getscheduler(process) for process in spinners} == {os.SCHED_IDLE}
+    before, spun = CpuTime.now(), spun_s()
+    while spun_s() < spun + 0.2:
+        time.sleep(0.05)
+    assert CpuTime.now().idle - before.idle >= 0.2
 
 
-def test_they_end_with_a_process_that_is_killed() -> None:
-    code = "from experiments.awake import *\nwith kept_awake() as i: print(*i, flush=True); input()"
+def test_they_end_with_a_command_that_is_killed() -> None:
+    code = f"import os; print(os.environ[{PROCESSES!r}], flush=True); input()"
     with subprocess.Popen(
-        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        [*AWAKE, sys.executable, "-c", code],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
     ) as process:
         assert process.stdout is not None
         ids = process.stdout.readline().split()
+        assert len(ids) == len(usable_cores())
+        assert all(map(runs, ids))
         process.kill()
     deadline = time.monotonic() + 20
     while any(map(runs, ids)) and time.monotonic() < deadline:
@@ -56,10 +71,13 @@ def test_they_end_with_a_process_that_is_killed() -> None:
     assert not any(map(runs, ids))
 
 
-def test_the_command_is_told_and_its_status_handed_on(capfd: pytest.CaptureFixture[str]) -> None:
+def test_the_command_is_told_and_its_status_handed_on() -> None:
     code = "from experiments.results import *; print(provenance()['command']); exit(3)"
-    assert main([sys.executable, "-c", code]) == 3
-    assert capfd.readouterr().out.startswith("python -m experiments.awake python ")
+    ended = subprocess.run(
+        [*AWAKE, sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, check=False
+    )
+    assert ended.returncode == 3
+    assert ended.stdout.startswith("python -m experiments.awake python ")
 
 
 def test_without_a_command_or_with_none_that_exists_it_says_so(
@@ -68,4 +86,4 @@ def test_without_a_command_or_with_none_that_exists_it_says_so(
     assert main([]) == 2
     assert "python -m experiments.awake" in capsys.readouterr().out
     assert main(["no-such-command"]) == 2
-    assert "no-such-command" in capsys.readouterr().err
+    assert "there is no command 'no-such-command'" in capsys.readouterr().err
