@@ -21,7 +21,7 @@ help: ## list these targets
 	@echo "SilverJAX: recommendation retrieval as one JAX function. Targets:"
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' Makefile | awk -F'|' '{ printf "%-14s %s\n", $$1, $$2 }'
 
-demo: ## train on real ratings, build the index, recommend, evaluate (about 4 minutes)
+demo: ## train on real ratings, build the index, recommend, evaluate (4 to 8 minutes)
 	@$(ENSURE) --extras compare
 	@$(BIN)/silverjax demo
 

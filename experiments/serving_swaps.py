@@ -107,20 +107,21 @@ async def swap_under_load(
     nexts, seeds = itertools.cycle((first, second)), itertools.count(load.seed)
     memory, took = [resident_mib()], list[float]()
 
-    async def swaps(number: int) -> None:
+    async def swaps(number: int) -> float:
+        began = time.perf_counter()
         for _ in range(number):
             start = time.perf_counter()
             await service.swap(root / next(nexts))
             took.append(time.perf_counter() - start)
             memory.append(resident_mib())
             await asyncio.sleep(max(0.0, swapping.every_s - took[-1]))
+        return time.perf_counter() - began
 
     async def turn(number: int) -> _Turn:
         task = asyncio.create_task(swaps(number))
         endless = dataclasses.replace(load, seconds=math.inf, seed=next(seeds))
         under = await drive(service, queries, endless, expected, ended=task.done)
-        await task
-        as_long = dataclasses.replace(load, seconds=under.seconds, seed=next(seeds))
+        as_long = dataclasses.replace(load, seconds=await task, seed=next(seeds))
         return _Turn(under, await drive(service, queries, as_long, expected))
 
     turns, attempts = list[_Turn](), list[int]()

@@ -105,14 +105,9 @@ class Catalogue:
             pause: Called every few ids.
         """
         for table, column in (("_user_rows", "user_ids"), ("_item_rows", "item_ids")):
-            names, rows = getattr(self, column), dict[str, int]()
-            if names is getattr(like, column):
-                rows = getattr(like, table)
-            else:
-                for start in range(0, len(names), _TOGETHER):
-                    rows.update(zip(names[start : start + _TOGETHER], itertools.count(start)))
-                    pause()
-            self.__dict__[table] = rows
+            names = getattr(self, column)
+            shared = names is getattr(like, column)
+            self.__dict__[table] = getattr(like, table) if shared else _rows_of(names, pause)
 
     def users_at(self, rows: Sequence[int] | np.ndarray) -> Users:
         """Profiles and histories of some users; -1 is a stranger without either."""
@@ -129,11 +124,19 @@ class Catalogue:
 
     @functools.cached_property
     def _user_rows(self) -> dict[str, int]:
-        return {name: row for row, name in enumerate(self.user_ids)}
+        return _rows_of(self.user_ids)
 
     @functools.cached_property
     def _item_rows(self) -> dict[str, int]:
-        return {name: row for row, name in enumerate(self.item_ids)}
+        return _rows_of(self.item_ids)
+
+
+def _rows_of(names: Sequence[str], pause: Callable[[], None] = lambda: None) -> dict[str, int]:
+    rows: dict[str, int] = {}
+    for start in range(0, len(names), _TOGETHER):
+        rows.update(zip(names[start : start + _TOGETHER], itertools.count(start)))
+        pause()
+    return rows
 
 
 def stranger(like: Users, batch: int) -> Users:

@@ -120,8 +120,8 @@ class Machines:
         workload: str,
         seconds: float,
         seed: int,
-        stolen: float = 1.0,
-        attempts: int = 1,
+        stolen: float,
+        attempts: int,
     ) -> None:
         self._running, self._workload, self._seconds = running, workload, seconds
         self._stolen, self._attempts = stolen, attempts

@@ -72,6 +72,10 @@ class Real:
     fresh: bool = False
     folder: pathlib.Path = FOLDER
 
+    def __post_init__(self) -> None:
+        if self.attempts < 1:
+            raise ValueError(f"attempts={self.attempts} must be at least 1")
+
 
 def study(real: Real, model: str, cores: int) -> Found:
     """One model; a few minutes.

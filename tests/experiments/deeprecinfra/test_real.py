@@ -93,3 +93,8 @@ def test_a_machine_that_stands_still_is_named(
     with pytest.raises(TargetError, match=r"missed 50 ms even at a tenth of .* on a quiet machine"):
         main(asked)
     assert not list(tmp_path.glob("*.json"))
+
+
+def test_settings_that_measure_nothing_are_rejected() -> None:
+    with pytest.raises(ValueError, match="attempts=0 must be at least 1"):
+        Real(attempts=0)
