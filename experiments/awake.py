@@ -27,9 +27,7 @@ PROCESSES = "SILVERJAX_AWAKE"  # environment variable: the ids of the processes 
 
 _SPIN = """
 import os, sys
-core, parent = map(int, sys.argv[1:])
-os.sched_setaffinity(0, {core})
-os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+parent = int(sys.argv[1])
 while os.getppid() == parent:  # ends with it, however that ends
     for _ in range(100_000):
         pass
@@ -44,13 +42,17 @@ def keep_awake() -> list[subprocess.Popen[bytes]]:
     """
     if not hasattr(os, "SCHED_IDLE"):
         raise OSError(f"{sys.platform} has no class SCHED_IDLE for processes; Linux has")
-    return [
-        subprocess.Popen(
-            [sys.executable, "-S", "-c", _SPIN, str(core), str(os.getpid())],
+    processes = []
+    for core in usable_cores():
+        process = subprocess.Popen(
+            [sys.executable, "-S", "-c", _SPIN, str(os.getpid())],
             start_new_session=True,  # what is typed at the command is not meant for them
         )
-        for core in usable_cores()
-    ]
+        processes.append(process)
+        # From here, not by the process itself: its interpreter starts in the lowest class already.
+        os.sched_setaffinity(process.pid, {core})
+        os.sched_setscheduler(process.pid, os.SCHED_IDLE, os.sched_param(0))
+    return processes
 
 
 def spinning() -> list[int]:

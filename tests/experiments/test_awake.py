@@ -42,14 +42,12 @@ def test_a_process_of_the_lowest_class_spins_on_each_core_and_counts_as_idle(
     monkeypatch: pytest.MonkeyPatch, spinners: list[int]
 ) -> None:
     monkeypatch.setenv(PROCESSES, " ".join(map(str, spinners)))
-    while not spun_s():
-        time.sleep(0.05)
     assert [os.sched_getaffinity(process) for process in spinners] == [{c} for c in usable_cores()]
     assert {os.sched_getscheduler(process) for process in spinners} == {os.SCHED_IDLE}
     before, spun = CpuTime.now(), spun_s()
-    while spun_s() < spun + 0.2:
+    while spun_s() < spun + 0.3:
         time.sleep(0.05)
-    assert CpuTime.now().idle - before.idle >= 0.2
+    assert CpuTime.now().idle - before.idle >= 0.2  # clock ticks and rounding take a little
 
 
 def test_they_end_with_a_command_that_is_killed() -> None:
