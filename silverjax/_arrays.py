@@ -7,6 +7,7 @@ TensorStore's own: a zarr array for each leaf, named by its path joined by dots,
 
 from __future__ import annotations
 
+import contextlib
 import math
 import mmap
 import time
@@ -100,13 +101,24 @@ def _in_own_pages(stored: Any, pause: Pause) -> np.ndarray:
     import tensorstore as ts
 
     dtype = stored.dtype.numpy_dtype
-    pages = mmap.mmap(-1, stored.size * dtype.itemsize)
-    array = np.frombuffer(pages, dtype).reshape(stored.shape)
+    array = np.frombuffer(_pages(stored.size * dtype.itemsize), dtype).reshape(stored.shape)
     for box in boxes(stored.shape, _SLICE_BYTES // dtype.itemsize):
         start = time.perf_counter()
         ts.array(array[box]).write(stored[box]).result()
         pause(time.perf_counter() - start)
     return array
+
+
+def _pages(size: int) -> mmap.mmap:
+    """Memory from the system, in huge pages where it has any.
+
+    A version of a million items is 300,000 small ones, and who gives those back stops all others
+    that ask for memory for a tenth of a second. Huge ones go twenty times as fast.
+    """
+    pages = mmap.mmap(-1, size, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    with contextlib.suppress(AttributeError, OSError):  # not Linux, or built without
+        pages.madvise(mmap.MADV_HUGEPAGE)
+    return pages
 
 
 def boxes(shape: tuple[int, ...], most: int) -> Iterator[tuple[slice, ...]]:
