@@ -9,9 +9,9 @@ sched(7)), which runs only where nobody else of this machine wants to; what `idl
 whole system. Results made under it name it in their command. What the neighbours take of a core's
 speed is left.
 
-Ten thousand times a second it sleeps for an instant: a core that never does looks busy to the
-system, which then leaves both threads of a batch on one core and the other to the process that
-spins. A batch of 64 took 25 ms so, and 10 ms as it is now.
+They stay in the session of the command. Linux gives each session the same share of a core
+(CONFIG_SCHED_AUTOGROUP): in one of their own they had half of it, the lowest class or not, and a
+batch of 64 took 25 ms instead of 10.
 """
 
 from __future__ import annotations
@@ -30,12 +30,11 @@ from silverjax.machine import usable_cores
 PROCESSES = "SILVERJAX_AWAKE"  # environment variable: the ids of the processes that spin
 
 _SPIN = """
-import os, sys, time
+import os, sys
 parent = int(sys.argv[1])
 while os.getppid() == parent:  # ends with it, however that ends
-    for _ in range(4_000):  # a tenth of a millisecond
+    for _ in range(100_000):
         pass
-    time.sleep(1e-6)  # and as long as the system's timers take, half of that
 """
 
 
@@ -51,7 +50,7 @@ def keep_awake() -> list[subprocess.Popen[bytes]]:
     for core in usable_cores():
         process = subprocess.Popen(
             [sys.executable, "-S", "-c", _SPIN, str(os.getpid())],
-            start_new_session=True,  # what is typed at the command is not meant for them
+            process_group=0,  # what is typed at the command is not meant for them
         )
         processes.append(process)
         # From here, not by the process itself: its interpreter starts in the lowest class already.

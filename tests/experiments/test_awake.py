@@ -44,6 +44,9 @@ def test_a_process_of_the_lowest_class_spins_on_each_core_and_counts_as_idle(
     monkeypatch.setenv(PROCESSES, " ".join(map(str, spinners)))
     assert [os.sched_getaffinity(process) for process in spinners] == [{c} for c in usable_cores()]
     assert {os.sched_getscheduler(process) for process in spinners} == {os.SCHED_IDLE}
+    # Another session would be another share of the cores; another group gets none of the signals.
+    assert {os.getsid(process) for process in spinners} == {os.getsid(0)}
+    assert os.getpgrp() not in {os.getpgid(process) for process in spinners}
     before, spun = CpuTime.now(), spun_s()
     while spun_s() < spun + 0.3:
         time.sleep(0.05)
