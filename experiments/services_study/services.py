@@ -130,13 +130,14 @@ class Services:
         return await call(self._channels["neighbours"], "search", arrays, batch.filters)
 
     def _started(self, name: str) -> subprocess.Popen[str]:
-        # A session of its own: Ctrl-C is for the parent, which then ends its services.
+        # A group of its own: Ctrl-C is for the parent, which then ends its services. In sessions of
+        # their own Linux would give each the same share of the cores, whatever it has to do.
         return subprocess.Popen(
             [sys.executable, "-m", f"{__package__}.{name}", str(self._folder)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
-            start_new_session=True,
+            process_group=0,
         )
 
     async def _connect(self) -> None:
