@@ -16,6 +16,7 @@ import asyncio
 import contextlib
 import dataclasses
 import json
+import math
 import tempfile
 import threading
 import time
@@ -60,6 +61,16 @@ class Study:
     users: int = 943
     k: int = 10
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name, least in (("users", 1), ("k", 1), ("seed", 0)):
+            if getattr(self, name) < least:
+                raise ValueError(f"{name}={getattr(self, name)} must be at least {least}")
+        for name in ("target_ms", "seconds"):
+            if not 0 < getattr(self, name) < math.inf:
+                raise ValueError(f"{name}={getattr(self, name)} must be above 0 and finite")
+        if not 0 <= self.rate < math.inf:
+            raise ValueError(f"rate={self.rate} must be above 0 and finite, or 0 to measure it")
 
 
 class Sut:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
@@ -35,3 +36,18 @@ def test_answers_are_counted_and_failures_are_late(engine: Engine) -> None:
 def test_rejects_a_summary_without_a_result() -> None:
     with pytest.raises(ValueError, match="does not say whether the result is valid"):
         parse_summary("MLPerf Results Summary\n")
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"users": 0}, "users=0 must be at least 1"),
+        ({"k": -1}, "k=-1 must be at least 1"),
+        ({"seconds": 0.0}, "seconds=0.0 must be above 0 and finite"),
+        ({"target_ms": math.nan}, "target_ms=nan must be above 0 and finite"),
+        ({"rate": -1.0}, "rate=-1.0 must be above 0 and finite, or 0 to measure it"),
+    ],
+)
+def test_settings_that_measure_nothing_are_rejected(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Study(**settings)
