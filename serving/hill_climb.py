@@ -117,9 +117,13 @@ class HillClimber:
             for s in here
             if self._headroom.known(s)
         }
-        best = max(rates, key=lambda s: rates[s], default=self._at)
-        if rates.get(best, 0.0) > 0:
-            self._at, self._reason = best, f"start: should carry {rates[best]:.0f} requests/s"
+        most = max(rates.values(), default=0.0)
+        if most > 0:
+            # An idle machine flatters large batches: with requests coming in at the same time they
+            # take longer than small ones do. What is no better by a step's gain is not worth that.
+            close = [s for s in rates if rates[s] * (1 + self.config.gain) >= most]
+            self._at = min(close)
+            self._reason = f"start: should carry {rates[self._at]:.0f} requests/s"
 
     def _observe(self, window: Window) -> None:
         """Adds a window to the evidence, which starts anew where the load has changed."""

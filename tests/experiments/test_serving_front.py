@@ -40,7 +40,7 @@ def test_rows_and_batches_are_answered_and_the_loop_is_watched(engine: Engine) -
 
 def test_open_loop_counts_what_is_refused(engine: Engine) -> None:
     with running(engine) as server:
-        url, requests = server.urls["http"], binary_batches(STUDY, 100.0)
+        url, requests = server.urls["http"], binary_batches(STUDY, 1e4)
         good: dict[str, Any] = asyncio.run(open_loop(url, requests, STUDY, rate=50.0))
         server.service._door = type(server.service._door)(capacity_rows=5, reserved_share=0.5)
         bad: dict[str, Any] = asyncio.run(open_loop(url, requests, STUDY, rate=50.0))

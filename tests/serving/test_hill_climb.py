@@ -116,6 +116,15 @@ def test_begins_with_the_best_limit_of_the_warm_up() -> None:
     assert climber.decision.reason.startswith("start: should carry ")
 
 
+def test_begins_with_the_smaller_of_two_that_are_nearly_as_good() -> None:
+    climber = HillClimber(CONFIG)
+    seconds = np.array([2.5e-3, 3.5e-3, 6.5e-3, 22e-3, 160e-3])  # 16 and 64 carry within 10 %
+    climber.learn(np.repeat(LADDER, 3), np.repeat(seconds, 3))
+    rates = {s: climber._headroom.rate(s, slope=1.0, residual=1.0) for s in [(2, 0), (3, 0)]}
+    assert rates[2, 0] < rates[3, 0] < 1.1 * rates[2, 0]
+    assert climber.decision.batch_limit == 16
+
+
 def test_a_start_that_was_named_is_kept_until_requests_come() -> None:
     climber = HillClimber(dataclasses.replace(CONFIG, start=1))
     climber.learn(np.repeat(LADDER, 3), np.repeat(CURVE.seconds, 3))
