@@ -100,5 +100,14 @@ def settle() -> None:
     gc.freeze()
     gc.set_threshold(_YOUNG, 10, 10)
     sys.setswitchinterval(_SWITCH_S)
+    give_back_memory()
+
+
+def give_back_memory() -> None:
+    """Gives the system what the C library has kept of what was freed.
+
+    It keeps it for later, a heap for each thread. The threads of a burst or of a snapshot's
+    loading are not those that want it next, so that the process would be larger after each.
+    """
     with contextlib.suppress(AttributeError, OSError):  # a C library that cannot be told to
         ctypes.CDLL(None).malloc_trim(0)

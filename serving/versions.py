@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from serving.engine import BUCKETS, Engine
-from serving.process import Pace, lower_this_thread
+from serving.process import Pace, give_back_memory, lower_this_thread
 from serving.stats import Stats
 from serving.warm_up import WarmUp
 from silverjax.snapshot import load_snapshot, versions
@@ -170,6 +170,7 @@ class Versions:
         # is timed: requests are being answered meanwhile, and should new programs take another
         # time than those before, their own batches say so.
         engine.warm(engine.buckets if engine.compiled else engine.buckets[:1])
+        give_back_memory()
         return engine
 
     def _put(self, engine: Engine) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import platform
+import resource
 import subprocess
 import sys
 
@@ -32,6 +34,33 @@ def test_devices_compute_below_the_loop_and_what_is_loaded_is_collected_no_more(
     assert min(devices) > own or own == 19
     assert frozen > 10_000
     assert switch_s < 0.005
+
+
+LEFT = """
+import json, threading
+from pathlib import Path
+from serving.process import give_back_memory
+kept = []
+def load():
+    blocks = [b"x" * 60_000 for _ in range(1000)]
+    kept.extend(blocks[::50])
+def resident_pages():
+    return int(Path("/proc/self/statm").read_text().split()[1])
+loader = threading.Thread(target=load)
+loader.start(); loader.join()
+before = resident_pages()
+give_back_memory()
+print(json.dumps([before, resident_pages()]))
+"""
+
+
+@pytest.mark.skipif(
+    platform.libc_ver()[0] != "glibc", reason="other C libraries keep less, and cannot be told"
+)
+def test_what_a_thread_has_freed_goes_back_to_the_system() -> None:
+    said = subprocess.run([sys.executable, "-c", LEFT], capture_output=True, check=True)
+    before, after = json.loads(said.stdout)
+    assert (before - after) * resource.getpagesize() > 20e6  # of 59 MB
 
 
 def test_work_in_the_background_rests_in_proportion() -> None:
