@@ -143,10 +143,11 @@ def climb(
     config = HillClimbConfig(curve.buckets, target, seed=seed)
     policy = Climbing.warmed(config, curve, seed=seed, window_s=window)
     run = simulate(made, curve, policy, deadline=target, seed=seed)
-    best = 0.0
+    best, fitting = 0.0, curve.best_rows()
     for limit, alone in rates.items():
         if alone > 0.5 * max(rates.values()):  # the others cannot be the best at this load
-            fixed = simulate(made, curve, Greedy(limit, splits=True), deadline=target, seed=seed)
+            rule = Greedy(limit, splits=True, best=fitting)
+            fixed = simulate(made, curve, rule, deadline=target, seed=seed)
             best = max(best, float(fixed.within(target)[half].mean()))
     return policy.limit, float(run.within(target)[half].mean()) / best
 

@@ -105,7 +105,7 @@ def policies(system: System, seed: int) -> dict[str, Callable[[], Policy]]:
         "hill climber, 1.5x slower when busy": lambda: Climbing.warmed(
             config, system.curve, seed=seed, haste=1.5
         ),
-        "hill climber, no warm-up": lambda: Climbing(HillClimber(config)),
+        "hill climber, no warm-up": lambda: Climbing(HillClimber(config), system.curve.best_rows()),
         "batch 1": lambda: Greedy(ladder[0]),
     }
     return ours | other_rules(ladder, target, preferred=(ladder[-5], ladder[-3]))
@@ -163,11 +163,13 @@ def peak_rate(system: System, seed: int) -> tuple[int, float]:
     """The fixed limit that carries most within the target, and requests per second."""
     unit = schedule(constant(1.0, 6_000.0), sizes=system.sizes, seed=seed)
     curve, best, rate = system.curve, 0, 0.0
+    fitting = curve.best_rows()
     for limit in curve.buckets:
         low, high = rate, 3.0 * max(b / s for b, s in zip(curve.buckets, curve.seconds))
         while high - low > 0.01 * high and high > 1e-3:
             middle = (low + high) / 2
-            run = simulate(unit.faster(middle), curve, Greedy(limit, splits=True), seed=seed)
+            rule = Greedy(limit, splits=True, best=fitting)
+            run = simulate(unit.faster(middle), curve, rule, seed=seed)
             if run.within(system.target).mean() >= PERCENTILE:
                 low, best, rate = middle, limit, middle
             else:
@@ -181,9 +183,9 @@ def compare(
     system: System, *, seconds: float, load: float, seed: int
 ) -> Iterator[tuple[str, str, Outcome, Policy, Run]]:
     """Every policy and every fixed limit (named `fixed N`) under every workload."""
-    peak = load * peak_rate(system, seed)[1]
+    peak, fitting = load * peak_rate(system, seed)[1], system.curve.best_rows()
     made_by = policies(system, seed) | {
-        f"fixed {limit}": (lambda limit=limit: Greedy(limit, splits=True))
+        f"fixed {limit}": (lambda limit=limit: Greedy(limit, splits=True, best=fitting))
         for limit in system.curve.buckets
     }
     for workload, profile in workloads(peak, seconds).items():

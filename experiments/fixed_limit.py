@@ -29,11 +29,11 @@ def late_share(
     Args:
         made: Requests of a single row each.
         curve: Of the executor.
-        limit: Most rows of a batch; whatever waits goes at once, up to it.
+        limit: Most rows of a batch; of fewer that wait, as many go as the service would take.
         enough: Once a larger share of all is late, what is left is not looked at.
         seed: Of the noise; as in `simulate`.
     """
-    arrived, seconds = made.times.tolist(), curve.by_rows()
+    arrived, seconds, best = made.times.tolist(), curve.by_rows(), curve.best_rows()
     factors = noise_factors(curve.noise, np.random.default_rng(seed).spawn(2)[0])
     requests, most = len(arrived), enough * len(arrived)
     head = batch = late = 0
@@ -42,6 +42,8 @@ def late_share(
         first = arrived[head]
         now = first if first > free else free
         stop = bisect_right(arrived, now, head, min(head + limit, requests))
+        if stop - head < limit:
+            stop = head + best[stop - head]
         free = now + seconds[stop - head] * factors[batch % len(factors)]
         batch += 1
         if free - first > target:

@@ -26,17 +26,24 @@ class Greedy:
         limit: Most rows of a batch.
         splits: Fill batches with parts of requests; otherwise requests are cut into pieces of
             `limit` rows when they arrive, and pieces stay whole.
+        best: How many of 0, 1, ... waiting rows to take below the limit, as the service does;
+            None: all.
     """
 
     threshold: int | None = None
     window_s = math.inf
 
-    def __init__(self, limit: int, *, splits: bool = False) -> None:
+    def __init__(
+        self, limit: int, *, splits: bool = False, best: Sequence[int] | None = None
+    ) -> None:
         self.limit = limit
         self.pieces = None if splits else limit
+        self._best = best
 
     def take(self, waiting: Waiting) -> tuple[int, float]:
-        return self.limit, 0.0
+        if self._best is None or waiting.rows >= self.limit:
+            return self.limit, 0.0
+        return self._best[waiting.rows], 0.0
 
     def done(self, batch: Ran) -> None: ...
 
@@ -162,11 +169,13 @@ class Climbing:
 
     Attributes:
         climber: Decides.
+        best: How many of 0, 1, ... waiting rows to take below the limit; None: all.
         window_s: Length of a window.
         trace: Every decision, with the window (counted from 1) that led to it.
     """
 
     climber: HillClimber
+    best: Sequence[int] | None = None
     window_s: float = 0.5
     trace: list[tuple[float, Decision]] = dataclasses.field(default_factory=list)
     pieces: int | None = None
@@ -195,7 +204,7 @@ class Climbing:
         climber, idle = HillClimber(config), IdleMachine(curve, haste, seed)
         measured = warm_up(idle.run, curve.buckets, clock=idle.clock)
         climber.learn(measured.rows, measured.seconds)
-        return cls(climber, window_s)
+        return cls(climber, curve.best_rows(), window_s)
 
     @property
     def limit(self) -> int:
@@ -208,7 +217,9 @@ class Climbing:
         return self._decision.offload_threshold
 
     def take(self, waiting: Waiting) -> tuple[int, float]:
-        return self.limit, 0.0
+        if self.best is None or waiting.rows >= self.limit:
+            return self.limit, 0.0
+        return self.best[waiting.rows], 0.0
 
     def done(self, batch: Ran) -> None: ...
 

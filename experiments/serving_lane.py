@@ -13,6 +13,7 @@ from jaxtyping import Float, Int
 
 from serving.hill_climb_config import Window
 from serving.load.workload import Schedule
+from serving.service_times import ServiceTimes
 
 _FACTORS = 4096  # of noise, drawn once and used in turn
 
@@ -35,6 +36,11 @@ class LatencyCurve:
         """Mean seconds of a batch of 0, 1, ... rows up to the largest bucket."""
         at = np.searchsorted(self.buckets, np.arange(self.buckets[-1] + 1))
         return np.asarray(self.seconds)[at].tolist()
+
+    def best_rows(self) -> list[int]:
+        """How many of 0, 1, ... waiting rows the service would take; see `ServiceTimes`."""
+        times = ServiceTimes(dict(zip(self.buckets, self.seconds)))
+        return [times.best_rows(rows) for rows in range(self.buckets[-1] + 1)]
 
 
 def noise_factors(noise: float, rng: np.random.Generator, *, count: int = _FACTORS) -> list[float]:

@@ -6,6 +6,8 @@ device is free, and gets a batch or is told to wait.
 A batch leaves when it is full, or when the device has nothing else to do. Waiting longer would
 gain rows for a machine that stands still; leaving earlier, such as when a deadline comes near,
 would put the request behind what runs all the same, in a batch that is smaller than it need be.
+One that is not full need not take all that waits: the caller knows which sizes are compiled, and
+how much of a batch would be padding (`ServiceTimes.best_rows`).
 
 Requests wait in order of arrival. A request that a batch cannot hold whole gets what room there
 is, then goes behind all that have arrived meanwhile: round robin, with one batch as the turn
@@ -147,23 +149,26 @@ class Batcher(Generic[Item]):
             heapq.heappop(self._order)  # withdrawn ones leave when they come to the front
         return self._order[0][2] if self._order else None
 
-    def next(self, now: float, *, free: str | None) -> Batch[Item] | None:
+    def next(self, now: float, *, free: str | None, most: int | None = None) -> Batch[Item] | None:
         """The batch to run now; it leaves the queue. `None` if it is better to wait.
 
         Args:
             now: In the clock of the arrivals; never goes back.
             free: `IDLE` or `AHEAD` if the device has nothing else to do; `None` if it has, so
                 that only a full batch leaves.
+            most: Rows of a batch that is not full, at least 1; `None` for all that wait.
         """
         if self.rows >= self.limit:
-            return self._take(now, FULL)
-        return self._take(now, free) if self.rows and free else None
+            return self._take(now, FULL, self.limit)
+        if not (self.rows and free):
+            return None
+        return self._take(now, free, self.limit if most is None else min(most, self.limit))
 
-    def _take(self, now: float, reason: str) -> Batch[Item]:
+    def _take(self, now: float, reason: str, most: int) -> Batch[Item]:
         first = self.first
         assert first is not None
         group = first.group
-        room, pieces, others = self.limit, [], []
+        room, pieces, others = most, [], []
         while room and self._order:
             entry = heapq.heappop(self._order)
             ticket = entry[2]
@@ -181,7 +186,7 @@ class Batcher(Generic[Item]):
                 self._queue(ticket, now)
         for entry in others:
             heapq.heappush(self._order, entry)
-        return Batch(tuple(pieces), self.limit - room, group, reason)
+        return Batch(tuple(pieces), most - room, group, reason)
 
     def _queue(self, ticket: Ticket[Item], since: float) -> None:
         place = since - ticket.priority * self._head_start_s

@@ -171,7 +171,8 @@ class Scheduler:
         """The batch to send now; if there is none, when to ask again if nothing else happens."""
         left = self._busy_until - now
         free = IDLE if not self._running else AHEAD if left < AHEAD_S else None
-        return self.queue.next(now, free=free), self._busy_until - AHEAD_S
+        most = self._times.best_rows(min(self.queue.rows, self.queue.limit)) if free else None
+        return self.queue.next(now, free=free, most=most), self._busy_until - AHEAD_S
 
     def _send(self, batch: Batch[Pending], now: float) -> None:
         for piece in batch.pieces:

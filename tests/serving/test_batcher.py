@@ -21,7 +21,10 @@ events = st.lists(
     st.one_of(
         st.tuples(st.just("add"), requests),
         st.tuples(st.just("cancel"), st.integers(0, 50)),
-        st.tuples(st.just("next"), st.sampled_from([None, AHEAD, IDLE])),
+        st.tuples(
+            st.just("next"),
+            st.tuples(st.sampled_from([None, AHEAD, IDLE]), st.none() | st.integers(1, 20)),
+        ),
         st.tuples(st.just("wait"), st.floats(0, 1, allow_nan=False)),
         st.tuples(st.just("limit"), st.integers(1, 20)),
     ),
@@ -63,13 +66,14 @@ class Bookkeeper:
     def limit(self, limit: int) -> None:
         self.batcher.limit = limit
 
-    def next(self, free: str | None) -> Batch[int] | None:
-        waited = self.batcher.rows
-        batch = self.batcher.next(self.now, free=free)
+    def next(self, asked: tuple[str | None, int | None]) -> Batch[int] | None:
+        waited, (free, most) = self.batcher.rows, asked
+        batch = self.batcher.next(self.now, free=free, most=most)
         if batch is None:
             assert not waited or not (free or waited >= self.batcher.limit)
             return None
         assert 1 <= batch.rows <= self.batcher.limit
+        assert batch.reason == FULL or most is None or batch.rows <= most
         assert batch.reason == (FULL if waited >= self.batcher.limit else free)
         assert batch.reason in REASONS
         assert batch.rows == sum(piece.stop - piece.start for piece in batch.pieces)
@@ -92,7 +96,7 @@ def test_rows_are_neither_lost_nor_doubled(steps: list[Any], limit: int) -> None
     for kind, value in steps:
         keeper.run(kind, value)
     for _ in range(10_000):
-        if keeper.next(IDLE) is None:
+        if keeper.next((IDLE, None)) is None:
             break
     assert keeper.batcher.rows == 0
     for number, ticket in keeper.tickets.items():

@@ -1,4 +1,7 @@
-"""The climber, driven by the simulator: real queues, no clock."""
+"""The climber, driven by the simulator: real queues, no clock.
+
+All that waits goes into a batch here, padded or not, so that a limit that is too large costs most.
+"""
 
 from __future__ import annotations
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections import deque
 
+import hypothesis.strategies as st
 import numpy as np
 import pytest
+from hypothesis import given
 
 from serving.service_times import Margin, ServiceTimes
 
@@ -18,6 +20,25 @@ def test_estimate_counts_what_runs_what_waits_and_the_request_itself() -> None:
     assert times.until_answered(1, ahead=0, running=0.0, limit=64) == pytest.approx(0.001)
     # Two full batches before it, and a third with the 6 rows that are left.
     assert times.until_answered(6, ahead=128, running=0.01, limit=64) == pytest.approx(0.054)
+    # Ten go as eight, one and one: in a batch of 64 they would take longer.
+    assert times.until_answered(2, ahead=8, running=0.0, limit=64) == pytest.approx(0.006)
+
+
+@given(seconds=st.lists(st.floats(1e-4, 1.0), min_size=5, max_size=5), rows=st.integers(1, 256))
+def test_best_rows_get_done_fastest(seconds: list[float], rows: int) -> None:
+    sizes = (1, 4, 16, 64, 256)
+    times = ServiceTimes(dict(zip(sizes, seconds)))
+    best = times.best_rows(rows)
+    possible = {rows, *(size for size in sizes if size <= rows)}
+    assert best in possible
+    assert best / times.of(best) == max(one / times.of(one) for one in possible)
+
+
+def test_rows_that_would_be_mostly_padding_go_in_two_batches() -> None:
+    times = ServiceTimes({1: 0.003, 4: 0.004, 16: 0.009, 64: 0.022})
+    assert [times.best_rows(rows) for rows in (0, 1, 3, 5, 12, 20, 44, 64)] == [
+        0, 1, 3, 4, 12, 16, 44, 64,
+    ]  # fmt: skip
 
 
 def test_measurements_move_the_estimate_and_bound_the_other_sizes() -> None:
