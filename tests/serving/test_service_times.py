@@ -50,6 +50,16 @@ def test_measurements_move_the_estimate_and_bound_the_other_sizes() -> None:
     assert times.of(64) <= 8 * times.of(8)
 
 
+def test_sizes_that_a_hiccup_spoilt_run_again() -> None:
+    times = ServiceTimes({1: 0.001, 4: 0.002, 16: 0.004, 64: 0.010})
+    for size in (4, 16, 64):
+        times.observe(size, 10.0)
+    times.observe(1, 0.001)
+    assert times.best_rows(20) == 16  # not twenty batches of one row
+    times.observe(16, 0.004)
+    assert times.of(16) < 0.016
+
+
 def test_estimate_that_a_hiccup_spoilt_recovers_without_batches_of_its_size() -> None:
     times = ServiceTimes({1: 0.001, 64: 0.020})
     for _ in range(50):
