@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 
 from experiments.fixed_limit import late_share
-from experiments.policies import Climbing, Greedy
+from experiments.policies import Climbing, fixed
 from experiments.serving_sim import LatencyCurve, simulate
 from serving.hill_climb_config import HillClimbConfig
 from serving.load.workload import Schedule, constant, schedule
@@ -143,12 +143,11 @@ def climb(
     config = HillClimbConfig(curve.buckets, target, seed=seed)
     policy = Climbing.warmed(config, curve, seed=seed, window_s=window)
     run = simulate(made, curve, policy, deadline=target, seed=seed)
-    best, fitting = 0.0, curve.best_rows()
+    best = 0.0
     for limit, alone in rates.items():
         if alone > 0.5 * max(rates.values()):  # the others cannot be the best at this load
-            rule = Greedy(limit, splits=True, best=fitting)
-            fixed = simulate(made, curve, rule, deadline=target, seed=seed)
-            best = max(best, float(fixed.within(target)[half].mean()))
+            stays = simulate(made, curve, fixed(limit, curve), deadline=target, seed=seed)
+            best = max(best, float(stays.within(target)[half].mean()))
     return policy.limit, float(run.within(target)[half].mean()) / best
 
 

@@ -8,12 +8,13 @@ policies meet the same arrivals and shed what has already waited beyond the targ
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable, Iterator
 
 import numpy as np
 from scipy.special import bdtrc
 
-from experiments.policies import Climbing, Greedy, other_rules
+from experiments.policies import Climbing, Greedy, fixed, other_rules
 from experiments.serving_lane import Policy
 from experiments.serving_sim import LatencyCurve, Run, simulate
 from serving.hill_climb import HillClimbConfig, HillClimber
@@ -105,7 +106,7 @@ def policies(system: System, seed: int) -> dict[str, Callable[[], Policy]]:
         "hill climber, 1.5x slower when busy": lambda: Climbing.warmed(
             config, system.curve, seed=seed, haste=1.5
         ),
-        "hill climber, no warm-up": lambda: Climbing(HillClimber(config), system.curve.best_rows()),
+        "hill climber, no warm-up": lambda: Climbing(HillClimber(config), system.curve.best_rows),
         "batch 1": lambda: Greedy(ladder[0]),
     }
     return ours | other_rules(ladder, target, preferred=(ladder[-5], ladder[-3]))
@@ -163,13 +164,11 @@ def peak_rate(system: System, seed: int) -> tuple[int, float]:
     """The fixed limit that carries most within the target, and requests per second."""
     unit = schedule(constant(1.0, 6_000.0), sizes=system.sizes, seed=seed)
     curve, best, rate = system.curve, 0, 0.0
-    fitting = curve.best_rows()
     for limit in curve.buckets:
         low, high = rate, 3.0 * max(b / s for b, s in zip(curve.buckets, curve.seconds))
         while high - low > 0.01 * high and high > 1e-3:
             middle = (low + high) / 2
-            rule = Greedy(limit, splits=True, best=fitting)
-            run = simulate(unit.faster(middle), curve, rule, seed=seed)
+            run = simulate(unit.faster(middle), curve, fixed(limit, curve), seed=seed)
             if run.within(system.target).mean() >= PERCENTILE:
                 low, best, rate = middle, limit, middle
             else:
@@ -183,9 +182,9 @@ def compare(
     system: System, *, seconds: float, load: float, seed: int
 ) -> Iterator[tuple[str, str, Outcome, Policy, Run]]:
     """Every policy and every fixed limit (named `fixed N`) under every workload."""
-    peak, fitting = load * peak_rate(system, seed)[1], system.curve.best_rows()
+    peak = load * peak_rate(system, seed)[1]
     made_by = policies(system, seed) | {
-        f"fixed {limit}": (lambda limit=limit: Greedy(limit, splits=True, best=fitting))
+        f"fixed {limit}": functools.partial(fixed, limit, system.curve)
         for limit in system.curve.buckets
     }
     for workload, profile in workloads(peak, seconds).items():

@@ -33,7 +33,7 @@ def late_share(
         enough: Once a larger share of all is late, what is left is not looked at.
         seed: Of the noise; as in `simulate`.
     """
-    arrived, seconds, best = made.times.tolist(), curve.by_rows(), curve.best_rows()
+    arrived, seconds, best = made.times.tolist(), curve.by_rows(), curve.best_rows
     factors = noise_factors(curve.noise, np.random.default_rng(seed).spawn(2)[0])
     requests, most = len(arrived), enough * len(arrived)
     head = batch = late = 0

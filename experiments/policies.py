@@ -41,13 +41,20 @@ class Greedy:
         self._best = best
 
     def take(self, waiting: Waiting) -> tuple[int, float]:
-        if self._best is None or waiting.rows >= self.limit:
-            return self.limit, 0.0
-        return self._best[waiting.rows], 0.0
+        return _rows_to_take(self.limit, waiting.rows, self._best), 0.0
 
     def done(self, batch: Ran) -> None: ...
 
     def observe(self, window: Window) -> None: ...
+
+
+def fixed(limit: int, curve: LatencyCurve) -> Greedy:
+    """The service with a limit that stays."""
+    return Greedy(limit, splits=True, best=curve.best_rows)
+
+
+def _rows_to_take(limit: int, waiting: int, best: Sequence[int] | None) -> int:
+    return limit if best is None or waiting >= limit else best[waiting]
 
 
 class Triton(Greedy):
@@ -204,7 +211,7 @@ class Climbing:
         climber, idle = HillClimber(config), IdleMachine(curve, haste, seed)
         measured = warm_up(idle.run, curve.buckets, clock=idle.clock)
         climber.learn(measured.rows, measured.seconds)
-        return cls(climber, curve.best_rows(), window_s)
+        return cls(climber, curve.best_rows, window_s)
 
     @property
     def limit(self) -> int:
@@ -217,9 +224,7 @@ class Climbing:
         return self._decision.offload_threshold
 
     def take(self, waiting: Waiting) -> tuple[int, float]:
-        if self.best is None or waiting.rows >= self.limit:
-            return self.limit, 0.0
-        return self.best[waiting.rows], 0.0
+        return _rows_to_take(self.limit, waiting.rows, self.best), 0.0
 
     def done(self, batch: Ran) -> None: ...
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bisect
 import dataclasses
+import functools
 import heapq
 import math
 from typing import NamedTuple, Protocol
@@ -37,10 +38,11 @@ class LatencyCurve:
         at = np.searchsorted(self.buckets, np.arange(self.buckets[-1] + 1))
         return np.asarray(self.seconds)[at].tolist()
 
-    def best_rows(self) -> list[int]:
+    @functools.cached_property
+    def best_rows(self) -> tuple[int, ...]:
         """How many of 0, 1, ... waiting rows the service would take; see `ServiceTimes`."""
         times = ServiceTimes(dict(zip(self.buckets, self.seconds)))
-        return [times.best_rows(rows) for rows in range(self.buckets[-1] + 1)]
+        return tuple(times.best_rows(rows) for rows in range(self.buckets[-1] + 1))
 
 
 def noise_factors(noise: float, rng: np.random.Generator, *, count: int = _FACTORS) -> list[float]:

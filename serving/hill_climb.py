@@ -86,8 +86,8 @@ class HillClimber:
     ) -> None:
         """Takes in the times of a warm-up, which are believed however few there are.
 
-        Before the first window, where no start was named, it begins with the limit that should
-        carry most requests of one row: their sizes are not known yet.
+        Before the first window, where no start was named, it begins with the smallest limit that
+        should carry about as many requests of one row as any: their sizes are not known yet.
         """
         self._headroom.believe(batch_rows, batch_seconds, batch_executor)
         if not self._window and self.config.start is None and self.config.mode == "online":

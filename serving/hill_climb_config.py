@@ -19,8 +19,8 @@ class HillClimbConfig:
         target_s: Latency that `percentile` of the requests must not exceed, in seconds.
         percentile: As a share.
         mode: "online" climbs; "fixed" stays at `start`.
-        start: First limit; None takes the best by the times of a warm-up, or without one the
-            smallest, as DeepRecSched does.
+        start: First limit; None takes the smallest that is within `gain` of the best by the times
+            of a warm-up, or without one the smallest of all, as DeepRecSched does.
         executors: That run batches of the ladder side by side.
         thresholds: Offload thresholds to choose from, ascending; none without a second executor.
         accelerator_buckets: Batch sizes that are compiled for the second executor.

@@ -7,7 +7,7 @@ import pytest
 
 from experiments.climb_curves import random_curve, random_target
 from experiments.fixed_limit import late_share
-from experiments.policies import Greedy
+from experiments.policies import fixed
 from experiments.serving_sim import simulate
 from serving.load.workload import constant, schedule
 
@@ -23,8 +23,7 @@ def test_late_share_is_the_simulators() -> None:
         for limit in (1, 8, 256):
             rate = limit / curve.seconds[curve.buckets.index(limit)] * rng.uniform(0.5, 1.2)
             made = schedule(constant(rate, 3_000 / rate), sizes="fixed:1", seed=seed)
-            rule = Greedy(limit, splits=True, best=curve.best_rows())
-            run = simulate(made, curve, rule, seed=seed)
+            run = simulate(made, curve, fixed(limit, curve), seed=seed)
             shares.append(1 - run.within(target).mean())
             assert late_share(made, curve, limit, target, seed=seed) == pytest.approx(shares[-1])
             seen = late_share(made, curve, limit, target, enough=LATE, seed=seed)

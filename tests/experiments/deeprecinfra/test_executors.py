@@ -46,6 +46,9 @@ def test_latencies_count_from_when_a_query_was_due(running: Executors) -> None:
     sizes = np.full(50, 512)
     found = running.run(Schedule(np.zeros(50), sizes, 1.0), Setting(512, 1))
     assert (np.diff(found) > 0).all()  # in order; the last has waited for all others
+    one = Schedule(np.zeros(1), sizes[:1], 1.0)
+    alone = min(running.run(one, Setting(512, 1))[0] for _ in range(5))  # should one be held up
+    assert found[-1] > 5 * alone
 
 
 def test_a_run_ends_once_too_many_queries_are_late(running: Executors) -> None:
