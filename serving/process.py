@@ -37,12 +37,14 @@ def lower_this_thread() -> None:
 class Pace:
     """Lets a thread of the background work in short turns, and rest between them.
 
-    While it works it has the interpreter's lock, for up to the switch interval each time, and the
-    event loop, the dispatch thread and the reaper wait for it in turn. A swap that is not paced
-    so takes a third of what the service can carry, for as long as it lasts.
+    While it works it mostly has the interpreter's lock, for up to the switch interval each time,
+    and the event loop, the dispatch thread and the reaper wait for it in turn. A swap that is not
+    paced so takes a third of what the service can carry, for as long as it lasts. Work without
+    the lock costs only its share of a core.
 
     Args:
-        share: Of a core's time.
+        share: Of a core's time, for work with the interpreter's lock.
+        unlocked_share: For work without it, such as hashing and copying.
         turn_s: Work between two rests, seconds.
         clock: Seconds that this thread has worked.
         sleep: Rests for so many seconds.
@@ -51,26 +53,27 @@ class Pace:
     def __init__(
         self,
         share: float = 0.1,
+        unlocked_share: float = 0.5,
         turn_s: float = 0.0005,
         *,
         clock: Callable[[], float] = time.thread_time,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        self._rest, self._turn_s = 1 / share - 1, turn_s
-        self._clock, self._sleep = clock, sleep
-        self._since, self._lent = clock(), 0.0
+        self._rest, self._unlocked_rest = 1 / share - 1, 1 / unlocked_share - 1
+        self._turn_s, self._clock, self._sleep = turn_s, clock, sleep
+        self._since, self._unlocked = clock(), 0.0
 
-    def __call__(self, worked: float = 0.0) -> None:
+    def __call__(self, unlocked: float = 0.0) -> None:
         """Rests, if this turn is over. To be called often, on the thread that made this.
 
         Args:
-            worked: Seconds that other threads have worked for it since the last call.
+            unlocked: Seconds of work without the interpreter's lock since the last call.
         """
-        self._lent += worked
-        turn = self._clock() - self._since + self._lent
-        if turn >= self._turn_s:
-            self._sleep(self._rest * turn)
-            self._since, self._lent = self._clock(), 0.0
+        self._unlocked += unlocked
+        locked = max(0.0, self._clock() - self._since - self._unlocked)
+        if locked + self._unlocked >= self._turn_s:
+            self._sleep(self._rest * locked + self._unlocked_rest * self._unlocked)
+            self._since, self._unlocked = self._clock(), 0.0
 
 
 def start_devices() -> None:

@@ -13,27 +13,17 @@ import mmap
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import numpy as np
+
+from silverjax._pause import Pause
 
 _METADATA = ".zarray"  # the last part of the key that each array has, and has once
 _TOGETHER = 8  # arrays: for each alone its threads would be woken again
 _LARGE_BYTES = 2**16  # from here on an array gets pages of its own
 _SLICE_BYTES = 2**20  # of a large array that are read at a time: a millisecond or two
 _CACHE_BYTES = 10**8  # for the store's directory: without it every array would read that again
-
-
-@runtime_checkable
-class Pause(Protocol):
-    """Called now and then by who loads, for who answers requests meanwhile."""
-
-    def __call__(self, worked: float = 0.0) -> None:
-        """Rests, if it is time to.
-
-        Args:
-            worked: Seconds that other threads have worked for this one since the last call.
-        """
 
 
 def save_arrays(folder: Path, arrays: Any) -> None:

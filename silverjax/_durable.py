@@ -22,11 +22,13 @@ import os
 import re
 import secrets
 import shutil
+import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from silverjax._pause import Pause, no_pause
 from silverjax.snapshot_errors import (
     AlteredFileError,
     DiskFullError,
@@ -126,7 +128,7 @@ def is_disk_full(error: BaseException) -> bool:
     return any(os.strerror(code) in text for code in (errno.ENOSPC, errno.EDQUOT))
 
 
-def verify(version: Path, *, pause: Callable[[], None] | None = None) -> dict[str, Any]:
+def verify(version: Path, *, pause: Pause | None = None) -> dict[str, Any]:
     """Checks every file of a version against its manifest, and returns the manifest.
 
     Args:
@@ -203,15 +205,17 @@ def _harden(top: Path) -> dict[str, dict[str, Any]]:
     }
 
 
-def _digest(path: Path, *, sync: bool = False, pause: Callable[[], None] = lambda: None) -> str:
+def _digest(path: Path, *, sync: bool = False, pause: Pause = no_pause) -> str:
     digest, piece = hashlib.sha256(), memoryview(bytearray(_PIECE_BYTES))
     with path.open("rb", buffering=0) as file:
         if sync:
             os.fchmod(file.fileno(), 0o444)
             os.fsync(file.fileno())
+        start = time.thread_time()
         while size := file.readinto(piece):
             digest.update(piece[:size])
-            pause()
+            pause(time.thread_time() - start)
+            start = time.thread_time()
     return digest.hexdigest()
 
 

@@ -32,8 +32,9 @@ import numpy as np
 
 import silverjax
 from silverjax import _durable, _plain
-from silverjax._arrays import Pause, load_arrays, save_arrays
+from silverjax._arrays import load_arrays, save_arrays
 from silverjax._columns import checked_columns, read_column
+from silverjax._pause import Pause, no_pause
 from silverjax.catalogue import Catalogue
 from silverjax.config import RetrieverConfig
 from silverjax.schema import Schema
@@ -149,7 +150,7 @@ def load_snapshot(
         SnapshotError: Published with settings that this version does not know.
     """
     folder = _resolve(Path(path))
-    step = pause or _no_pause
+    step = pause or no_pause
 
     def read(name: str) -> Any:
         return json.loads((folder / name).read_bytes())
@@ -220,9 +221,6 @@ def _resolve(path: Path) -> Path:
             "silverjax.publish."
         )
     return found[-1]
-
-
-def _no_pause(worked: float = 0.0) -> None: ...
 
 
 def _versions_of(*packages: str) -> dict[str, str]:

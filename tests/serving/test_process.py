@@ -65,11 +65,14 @@ def test_what_a_thread_has_freed_goes_back_to_the_system() -> None:
 
 def test_work_in_the_background_rests_in_proportion() -> None:
     worked, rests = 0.0, list[float]()
-    pace = Pace(0.1, 0.5, clock=lambda: worked, sleep=rests.append)
+    pace = Pace(0.1, 0.25, 0.5, clock=lambda: worked, sleep=rests.append)
     for step in (0.25, 0.125, 0.25, 0.125, 2.0):
         worked += step
         pace()
     assert rests == pytest.approx([9 * 0.625, 9 * 2.125])  # after turns of 0.5 s and longer
-    for lent in (0.25, 0.375):  # what others have worked for it counts as well
-        pace(lent)
-    assert rests[2:] == pytest.approx([9 * 0.625])
+    for unlocked in (0.25, 0.375):  # by another thread
+        pace(unlocked)
+    assert rests[2:] == pytest.approx([3 * 0.625])
+    worked += 1.0
+    pace(0.75)  # by its own, which worked a quarter of a second with the lock besides
+    assert rests[3:] == pytest.approx([9 * 0.25 + 3 * 0.75])
