@@ -7,7 +7,8 @@ LoadGen (MLCommons) sends one query at a time as a Poisson process, takes each l
 scheduled time, and calls a run VALID only if its early-stopping test shows, with 99 % confidence,
 that the 99th percentile is within the target. Rates are tried from the highest down: first 80 % of
 what clients that never pause get answered, then a tenth less each time. A query that the service
-refuses or fails is completed only when it is late, so it counts against the percentile.
+refuses or fails is completed only when it is late, so it counts against the percentile. A service
+uses its target up, and measures up to its own answer, so it is told four fifths of LoadGen's.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ from serving.load.http_client import HttpClient
 _SAMPLES = 1024  # different bodies
 _CLIENTS = 64  # of the closed loop
 _TRIES = 12
+_OWN_SHARE = 0.8  # of the target that the service is told: the rest is HTTP and the client's
 
 
 @dataclasses.dataclass(frozen=True)
@@ -202,7 +204,7 @@ def served(study: Study) -> Iterator[str]:
     if study.url:
         yield study.url
         return
-    options = ("--log-format=json", f"--target-p99-ms={study.target_ms}")
+    options = ("--log-format=json", f"--target-p99-ms={_OWN_SHARE * study.target_ms}")
     with serving_process(study.snapshots, *options) as (_, ready):
         yield ready["http"]
 

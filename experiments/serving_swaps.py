@@ -1,7 +1,7 @@
 """Swaps between two versions under load, and between them the same load without.
 
 A machine that others share has good minutes and bad ones, so the two are measured in turn: some
-swaps, then as long without, ten times over. A turn that the machine's host spoiled is taken again.
+swaps, then as long without, over and over. A turn that the machine's host spoiled is taken again.
 """
 
 from __future__ import annotations
@@ -16,13 +16,14 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
+from rich.progress import track
 
 from experiments.serving_drive import Load, Outcome, drive, resident_mib, together
 from experiments.undisturbed import undisturbed
 from serving.query import Query
 from serving.service import Service
 
-_TURNS = 10
+_TURN_S = 15.0  # of swaps, or of one if it takes longer
 
 
 @dataclasses.dataclass(frozen=True)
@@ -103,7 +104,10 @@ async def swap_under_load(
     """
     root = service.versions.engine.snapshot.path.parent
     first, second = sorted(expected)
+    start = time.perf_counter()
     await service.swap(root / second)  # from here on two versions are in memory
+    one_s = max(swapping.every_s, time.perf_counter() - start)
+    turns_to_take = math.ceil(swapping.count / max(1.0, _TURN_S // one_s))
     nexts, seeds = itertools.cycle((first, second)), itertools.count(load.seed)
     memory, took = [resident_mib()], list[float]()
 
@@ -125,7 +129,8 @@ async def swap_under_load(
         return _Turn(under, await drive(service, queries, as_long, expected))
 
     turns, attempts = list[_Turn](), list[int]()
-    for share in np.array_split(np.arange(swapping.count), min(_TURNS, swapping.count)):
+    shares = np.array_split(np.arange(swapping.count), turns_to_take)
+    for share in track(shares, f"{swapping.count} swaps"):
         one, made = await undisturbed(
             functools.partial(turn, len(share)),
             limit=swapping.stolen,

@@ -34,7 +34,7 @@ def test_figures_of_a_short_study_add_up(tmp_path: Path) -> None:
     for load in (swap["steady"], swap["under_swaps"], soak["load"]):
         assert load["sent"] == load["answered"] > 0
         assert (load["lost"], load["mixed"]) == (0, 0)
-    assert swap["attempts"] == [1] * 4
+    assert set(swap["attempts"]) == {1}
     assert swap["steady"]["sent"] == pytest.approx(swap["under_swaps"]["sent"], rel=0.5)
     assert set(swap["under_swaps"]["versions"]) == {"00000001", "00000002"}
     assert figures["overload_goodput_share"] > 0
