@@ -27,10 +27,11 @@ from rich.progress import track
 
 from experiments.command import run_command
 from experiments.results import report_result
+from experiments.serving_pair import publish_again
 from serving.config import ServiceConfig
 from serving.query import Query
 from serving.service import Service
-from silverjax.snapshot import Snapshot, load_snapshot, publish, versions
+from silverjax.snapshot import Snapshot, load_snapshot, versions
 
 _START = "from experiments.serving_kill import serve; import sys; serve(sys.argv[1])"
 
@@ -77,14 +78,14 @@ def kill_cycles(snapshot: Snapshot, cycles: int, *, seed: int = 0) -> dict[str, 
     early, wrong, slowest, swap_s = 0, 0, 0.0, 0.5
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder) / "snapshots"
-        _publish(root, snapshot)
+        publish_again(root, snapshot)
         for cycle in track(range(cycles + 1), "killing", console=Console(stderr=True)):
             newest = versions(root)[-1].name
             start = time.perf_counter()
             with _server(root, Path(folder) / "cache") as server:
                 wrong += not _serves(server, newest)
                 slowest = max(slowest, time.perf_counter() - start)
-                _publish(root, snapshot)
+                publish_again(root, snapshot)
                 if cycle == 0:  # how long a swap takes here: the moments are drawn from it
                     start = time.perf_counter()
                     wrong += not _serves(server, versions(root)[-1].name)
@@ -134,16 +135,6 @@ def _serves(server: subprocess.Popen[str], version: str) -> bool:
 def _line(server: subprocess.Popen[str]) -> str:
     assert server.stdout is not None
     return server.stdout.readline()
-
-
-def _publish(root: Path, snapshot: Snapshot) -> None:
-    publish(
-        root,
-        variables=snapshot.variables,
-        config=snapshot.config,
-        schema=snapshot.schema,
-        catalogue=snapshot.catalogue,
-    )
 
 
 def main(study: Study) -> None:

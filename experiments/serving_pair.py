@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +13,7 @@ import numpy as np
 
 from serving.engine import Engine
 from serving.query import Query
-from silverjax.snapshot import load_snapshot, publish
+from silverjax.snapshot import Snapshot, load_snapshot, publish
 
 
 @contextlib.contextmanager
@@ -26,14 +27,20 @@ def two_versions(path: Path) -> Iterator[Path]:
                 lambda leaf, scale=scale: np.asarray(leaf) * np.float32(1 + scale * rng.normal()),
                 loaded.variables["params"],
             )
-            publish(
-                folder,
-                variables=loaded.variables | {"params": params},
-                config=loaded.config,
-                schema=loaded.schema,
-                catalogue=loaded.catalogue,
-            )
+            changed = dataclasses.replace(loaded, variables=loaded.variables | {"params": params})
+            publish_again(Path(folder), changed)
         yield Path(folder)
+
+
+def publish_again(root: Path, snapshot: Snapshot) -> None:
+    """Publishes what was loaded, as the next version under `root`."""
+    publish(
+        root,
+        variables=snapshot.variables,
+        config=snapshot.config,
+        schema=snapshot.schema,
+        catalogue=snapshot.catalogue,
+    )
 
 
 def best_values(root: Path, engine: Engine, queries: list[Query]) -> dict[str, list[float]]:

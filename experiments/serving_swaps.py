@@ -43,28 +43,55 @@ class Swapping:
     attempts: int
 
 
-@dataclasses.dataclass
-class Swapped:
-    """What was measured.
+class Turn(NamedTuple):
+    """Some swaps, and as long without."""
 
-    Attributes:
-        steady: Without swaps, all turns together.
-        under: With swaps.
-        took_s: Of every swap, those of turns that were taken again too.
-        memory_mib: Of the process, with two versions in memory: at first, and after every swap.
-        attempts: Of each turn.
-    """
-
-    steady: Outcome
     under: Outcome
-    took_s: list[float]
-    memory_mib: list[float]
-    attempts: list[int]
+    steady: Outcome
+
+    @property
+    def stolen(self) -> float:
+        """Share of the cores' time that the host took, in the worse of the two."""
+        return max(self.under.stolen, self.steady.stolen)
 
     @property
     def p99_ratio(self) -> float:
         """Under swaps, over that without."""
         return self.under.latencies.quantile(0.99) / self.steady.latencies.quantile(0.99)
+
+    def figures(self) -> dict[str, float]:
+        """For a result, where there are many of them."""
+        return {
+            "stolen": self.stolen,
+            "lost": self.under.lost,
+            "p99_ms": 1e3 * self.under.latencies.quantile(0.99),
+            "steady_p99_ms": 1e3 * self.steady.latencies.quantile(0.99),
+        }
+
+
+@dataclasses.dataclass(frozen=True)
+class Swapped:
+    """What was measured.
+
+    Attributes:
+        turns: Those that count.
+        took_s: Of every swap, those of turns that were taken again too.
+        memory_mib: Of the process, with two versions in memory: at first, and after every swap.
+        attempts: Of each turn.
+    """
+
+    turns: list[Turn]
+    took_s: list[float]
+    memory_mib: list[float]
+    attempts: list[int]
+
+    @functools.cached_property
+    def all_turns(self) -> Turn:
+        """All of them as one."""
+        return Turn(
+            under=together([one.under for one in self.turns]),
+            steady=together([one.steady for one in self.turns]),
+        )
 
     @property
     def growth_mib(self) -> float:
@@ -73,17 +100,6 @@ class Swapped:
         settled = self.memory_mib[min(10, len(self.memory_mib) // 2) :]
         quarter = max(1, len(settled) // 4)
         return float(np.median(settled[-quarter:]) - np.median(settled[:quarter]))
-
-
-class _Turn(NamedTuple):
-    """Some swaps, and as long without."""
-
-    under: Outcome
-    steady: Outcome
-
-    @property
-    def stolen(self) -> float:
-        return max(self.under.stolen, self.steady.stolen)
 
 
 async def swap_under_load(
@@ -121,14 +137,14 @@ async def swap_under_load(
             await asyncio.sleep(max(0.0, swapping.every_s - took[-1]))
         return time.perf_counter() - began
 
-    async def turn(number: int) -> _Turn:
+    async def turn(number: int) -> Turn:
         task = asyncio.create_task(swaps(number))
         endless = dataclasses.replace(load, seconds=math.inf, seed=next(seeds))
         under = await drive(service, queries, endless, expected, ended=task.done)
         as_long = dataclasses.replace(load, seconds=await task, seed=next(seeds))
-        return _Turn(under, await drive(service, queries, as_long, expected))
+        return Turn(under, await drive(service, queries, as_long, expected))
 
-    turns, attempts = list[_Turn](), list[int]()
+    turns, attempts = list[Turn](), list[int]()
     shares = np.array_split(np.arange(swapping.count), turns_to_take)
     for share in track(shares, f"{swapping.count} swaps"):
         one, made = await undisturbed(
@@ -138,10 +154,4 @@ async def swap_under_load(
         )
         turns.append(one)
         attempts.append(made)
-    return Swapped(
-        steady=together([one.steady for one in turns]),
-        under=together([one.under for one in turns]),
-        took_s=took,
-        memory_mib=memory,
-        attempts=attempts,
-    )
+    return Swapped(turns=turns, took_s=took, memory_mib=memory, attempts=attempts)

@@ -53,7 +53,7 @@ class Pace:
     def __init__(
         self,
         share: float = 0.1,
-        unlocked_share: float = 0.5,
+        unlocked_share: float = 0.25,
         turn_s: float = 0.0005,
         *,
         clock: Callable[[], float] = time.thread_time,
