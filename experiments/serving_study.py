@@ -85,6 +85,11 @@ class Study:
         if not (0 < self.seconds < math.inf and 0 <= self.soak_minutes < math.inf):
             lengths = f"seconds={self.seconds}, soak_minutes={self.soak_minutes}"
             raise ValueError(f"{lengths} must be finite; seconds above 0, the other 0 or more")
+        for name in ("timeout_s", "patience_s"):
+            if not 0 < getattr(self, name) < math.inf:
+                raise ValueError(f"{name}={getattr(self, name)} must be finite and above 0")
+        if not 0 <= self.swap_every_s < math.inf:
+            raise ValueError(f"swap_every_s={self.swap_every_s} must be finite, 0 or more")
 
 
 async def capacity(service: Service, queries: list[Query], study: Study) -> tuple[float, float]:

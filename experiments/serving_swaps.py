@@ -102,6 +102,18 @@ class Swapped:
         return float(np.median(settled[-quarter:]) - np.median(settled[:quarter]))
 
 
+def turns_of(count: int, one_s: float) -> list[int]:
+    """How many swaps each turn has, if one takes so many seconds.
+
+    >>> turns_of(25, 1.4)
+    [9, 8, 8]
+    >>> turns_of(3, 60.0)
+    [1, 1, 1]
+    """
+    in_turn = max(1, int(_TURN_S / one_s))
+    return [len(share) for share in np.array_split(range(count), math.ceil(count / in_turn))]
+
+
 async def swap_under_load(
     service: Service,
     queries: Sequence[Query],
@@ -123,7 +135,6 @@ async def swap_under_load(
     start = time.perf_counter()
     await service.swap(root / second)  # from here on two versions are in memory
     one_s = max(swapping.every_s, time.perf_counter() - start)
-    turns_to_take = math.ceil(swapping.count / max(1.0, _TURN_S // one_s))
     nexts, seeds = itertools.cycle((first, second)), itertools.count(load.seed)
     memory, took = [resident_mib()], list[float]()
 
@@ -145,10 +156,9 @@ async def swap_under_load(
         return Turn(under, await drive(service, queries, as_long, expected))
 
     turns, attempts = list[Turn](), list[int]()
-    shares = np.array_split(np.arange(swapping.count), turns_to_take)
-    for share in track(shares, f"{swapping.count} swaps"):
+    for number in track(turns_of(swapping.count, one_s), f"{swapping.count} swaps"):
         one, made = await undisturbed(
-            functools.partial(turn, len(share)),
+            functools.partial(turn, number),
             limit=swapping.stolen,
             attempts=swapping.attempts,
         )

@@ -34,7 +34,10 @@ def test_figures_of_a_short_study_add_up(tmp_path: Path) -> None:
     for load in (swap["steady"], swap["under_swaps"], soak["load"]):
         assert load["sent"] == load["answered"] > 0
         assert (load["lost"], load["mixed"]) == (0, 0)
-    assert set(swap["attempts"]) == {1}
+    assert swap["attempts"] == [1] * len(swap["turns"])
+    assert 1 <= len(swap["turns"]) <= 4
+    assert [turn["lost"] for turn in swap["turns"]] == [0] * len(swap["turns"])
+    assert min(turn["p99_ms"] for turn in swap["turns"]) > 0
     assert swap["steady"]["sent"] == pytest.approx(swap["under_swaps"]["sent"], rel=0.5)
     assert set(swap["under_swaps"]["versions"]) == {"00000001", "00000002"}
     assert figures["overload_goodput_share"] > 0
@@ -58,6 +61,10 @@ def test_two_versions_are_gone_afterwards(tmp_path: Path) -> None:
         ({"attempts": 0}, "attempts=0 must be at least 1"),
         ({"seconds": float("nan")}, "seconds=nan, soak_minutes=0.0 must be finite"),
         ({"soak_minutes": -1.0}, "soak_minutes=-1.0 must be finite.* 0 or more"),
+        ({"swap_every_s": float("nan")}, "swap_every_s=nan must be finite.* 0 or more"),
+        ({"swap_every_s": -1.0}, "swap_every_s=-1.0 must be finite.* 0 or more"),
+        ({"patience_s": float("inf")}, "patience_s=inf must be finite and above 0"),
+        ({"timeout_s": 0.0}, "timeout_s=0.0 must be finite and above 0"),
     ],
 )
 def test_rejects_bad_settings(changes: dict[str, object], message: str) -> None:

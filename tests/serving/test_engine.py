@@ -10,10 +10,11 @@ import jax
 import numpy as np
 import pytest
 
+from experiments.serving_pair import publish_again
 from serving.engine import Engine
 from serving.query import Query
 from serving.stage_times import stage_times
-from silverjax.snapshot import load_snapshot, publish
+from silverjax.snapshot import load_snapshot
 from silverjax.snapshot_errors import SnapshotError
 from tests.silverjax.models import SCHEMA
 
@@ -148,14 +149,7 @@ def test_stage_times_cover_all_stages(engine: Engine) -> None:
 
 def test_snapshot_survives_the_round_trip(engine: Engine, tmp_path: Path) -> None:
     """A second publication of what was loaded answers the same."""
-    loaded = engine.snapshot
-    publish(
-        tmp_path,
-        variables=loaded.variables,
-        config=loaded.config,
-        schema=loaded.schema,
-        catalogue=loaded.catalogue,
-    )
+    publish_again(tmp_path, engine.snapshot)
     again = Engine(load_snapshot(tmp_path), buckets=(1,))
     query = Query(user="u5", where="NOT genre:1", k=7)
     one, two = engine.recommend([query])[0], again.recommend([query])[0]
